@@ -229,7 +229,7 @@ def layered_graph(
     (6, 6)
     """
     if not sizes:
-        raise TopographError("sizes is empty; expected at least one group", "name one group or more")
+        raise TopographError("sizes is empty; expected at least one group", "name one group")
     groups: dict[str, Group] = {}
     start = 0
     names = list(sizes)

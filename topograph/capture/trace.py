@@ -1,0 +1,361 @@
+"""What a model computes: one functional graph of ATen operators, without touching the model.
+
+The graph comes from ``torch.export`` (non-strict) and ``run_decompositions({})``: functional,
+shapes fixed for one sample, weighted operators whole. Nodes that depend on no input are *constant*:
+they are evaluated where their value is needed (:class:`topograph.capture.weights.Binding`), so
+masks, weight normalisation and position tables fold away.
+
+A :class:`Trace` holds no weight: it is a plan, made once a model and input shape, that stays valid
+while training changes the weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from topograph.errors import TopographError
+
+ExampleInput = Tensor | Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the value of a constant placeholder lives in the model."""
+
+    kind: str  # "parameter", "buffer" or "constant"
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The functional operator graph of a model for one sample.
+
+    Attributes
+    ----------
+    graph
+        ``torch.fx`` graph of ATen operators; ``node.meta["val"]`` holds a fake tensor (or a tuple
+        of them) with each value's shape.
+    sources
+        Placeholder name to :class:`Source`, for parameters, buffers and lifted constants.
+    constants
+        The lifted constant tensors by name.
+    inputs, outputs
+        Placeholders of the model's tensor inputs, and the nodes whose values it returns.
+    examples
+        The example tensors of ``inputs``, cut to one sample.
+    varying
+        Names of the nodes that depend on an input; every other node is constant.
+    notes
+        What a reader of a result should know about how the trace was made.
+    """
+
+    graph: fx.Graph
+    sources: Mapping[str, Source]
+    constants: Mapping[str, Tensor]
+    inputs: tuple[fx.Node, ...]
+    outputs: tuple[fx.Node, ...]
+    examples: tuple[Tensor, ...]
+    varying: frozenset[str]
+    notes: tuple[str, ...] = ()
+
+    def varies(self, node: object) -> bool:
+        """Whether ``node`` is a graph node whose value depends on an input."""
+        return isinstance(node, fx.Node) and node.name in self.varying
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Return the shape of a node's (single tensor) value."""
+    return tuple(int(size) for size in node.meta["val"].shape)
+
+
+def scope_of(node: fx.Node) -> tuple[str, str]:
+    """Return qualified name and class name of the module in which ``node`` is computed."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if not stack:
+        return "", ""
+    name, kind = stack[-1]
+    return str(name), str(kind).rsplit(".", 1)[-1]
+
+
+def place_of(node: fx.Node) -> str:
+    """Return words for an error: the operator, and the module that computes it."""
+    name, kind = scope_of(node)
+    where = f'module "{name}" ({kind})' if name else f"the model itself ({kind})" if kind else ""
+    return f"operator {node.target}" + (f" in {where}" if where else "")
+
+
+def trace(model: nn.Module, example_input: ExampleInput) -> Trace:
+    """Return the operator graph of ``model``, from a cache while the model's structure is the same.
+
+    Parameters
+    ----------
+    model
+        Any ``nn.Module``. It is traced in evaluation mode and left as it was.
+    example_input
+        A tensor, a sequence of positional or a mapping of keyword arguments, with a batch
+        dimension of which the first sample is used.
+
+    Raises
+    ------
+    TopographError
+        If the model cannot be run on, or exported for, the example.
+
+    Notes
+    -----
+    The cache compares the classes, plain attributes, hooks and parameter shapes of all modules;
+    a forward that reads global variables is beyond it: call :func:`forget` after changing one.
+    """
+    _check_model(model)
+    arguments, keywords = _arguments(example_input)
+    key = (_fingerprint(model), _signature(arguments, keywords))
+    known = _CACHE.setdefault(model, {})
+    if key not in known:
+        while len(known) >= 4:  # a model is looked at through few input shapes
+            known.pop(next(iter(known)))
+        known[key] = _trace(model, arguments, keywords)
+    return known[key]
+
+
+def forget(model: nn.Module) -> None:
+    """Drop what was traced of ``model``."""
+    _CACHE.pop(model, None)
+
+
+_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[Any, Trace]] = weakref.WeakKeyDictionary()
+
+
+def _check_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise TopographError(
+            f"model is a {type(model).__name__}; expected a torch.nn.Module",
+            "pass the module itself; for a checkpoint use topograph.inspect",
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TopographError(
+            "model is a TorchScript module, which cannot be captured",
+            "pass the Python module it was made from",
+        )
+
+
+def _arguments(example: ExampleInput) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Tensor):
+        arguments: tuple[Any, ...] = (example,)
+        keywords: dict[str, Any] = {}
+    elif isinstance(example, Mapping):
+        arguments, keywords = (), dict(example)
+    elif isinstance(example, (tuple, list)):
+        arguments, keywords = tuple(example), {}
+    else:
+        raise TopographError(
+            f"example_input is a {type(example).__name__}; expected a tensor, a tuple of "
+            "positional arguments or a dict of keyword arguments",
+            "pass e.g. torch.zeros(1, 3, 32, 32)",
+        )
+    tensors = [value for value in (*arguments, *keywords.values()) if isinstance(value, Tensor)]
+    if not tensors:
+        raise TopographError(
+            "example_input holds no tensor; expected at least one",
+            "pass e.g. torch.zeros(1, 3, 32, 32)",
+        )
+    for value in tensors:
+        if value.dim() == 0 or value.numel() == 0:
+            raise TopographError(
+                f"example_input has a tensor of shape {tuple(value.shape)}; expected a batch of "
+                "at least one sample",
+                "add a batch dimension: x.unsqueeze(0)",
+            )
+    return arguments, keywords
+
+
+def _signature(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+    def one(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return tuple(value.shape), value.dtype, value.device
+        return repr(value)
+
+    return (*map(one, arguments), *((name, one(value)) for name, value in keywords.items()))
+
+
+def _first_sample(value: Any) -> Any:
+    return value[:1] if isinstance(value, Tensor) and value.dim() > 1 else value
+
+
+def _trace(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Trace:
+    first = tuple(map(_first_sample, arguments))
+    first_keywords = {name: _first_sample(value) for name, value in keywords.items()}
+    try:
+        program = _export(model, first, first_keywords)
+    except Exception as error:
+        raise _refusal(model, first, first_keywords, error) from error
+    signature = program.graph_signature
+    nodes = {node.name: node for node in program.graph.nodes}
+    kinds = {"PARAMETER": "parameter", "BUFFER": "buffer", "CONSTANT_TENSOR": "constant"}
+    sources: dict[str, Source] = {}
+    inputs: list[fx.Node] = []
+    for spec in signature.input_specs:
+        name = getattr(spec.arg, "name", None)
+        if name is None or name not in nodes:
+            continue
+        if spec.kind.name in kinds and spec.target is not None:
+            sources[name] = Source(kinds[spec.kind.name], spec.target)
+        elif spec.kind.name == "USER_INPUT" and isinstance(nodes[name].meta.get("val"), Tensor):
+            inputs.append(nodes[name])
+    varying = _varying(program.graph, inputs)
+    outputs = [
+        nodes[spec.arg.name]
+        for spec in signature.output_specs
+        if spec.kind.name == "USER_OUTPUT" and getattr(spec.arg, "name", None) in varying
+    ]
+    if not outputs:
+        raise TopographError(
+            f"{type(model).__name__} returns no tensor that depends on its input",
+            "return the model's outputs as tensors (or tuples, lists, dicts of tensors)",
+        )
+    return Trace(
+        program.graph,
+        sources,
+        {name: value for name, value in program.constants.items() if isinstance(value, Tensor)},
+        tuple(inputs),
+        tuple(dict.fromkeys(outputs)),
+        tuple(v for v in (*first, *first_keywords.values()) if isinstance(v, Tensor)),
+        varying,
+    )
+
+
+def _export(
+    model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> torch.export.ExportedProgram:
+    # Without no_grad some models appear as a higher-order operator; without
+    # run_decompositions in-place writes on views would be lost to a reader of the graph.
+    with undisturbed(model), _quiet(), torch.no_grad():
+        program = torch.export.export(model, arguments, keywords or None, strict=False)
+        return program.run_decompositions({})
+
+
+def _varying(graph: fx.Graph, inputs: Sequence[fx.Node]) -> frozenset[str]:
+    varying = {node.name for node in inputs}
+    for node in graph.nodes:
+        if node.op == "call_function" and any(n.name in varying for n in node.all_input_nodes):
+            varying.add(node.name)
+    return frozenset(varying)
+
+
+def _refusal(
+    model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], error: Exception
+) -> TopographError:
+    """Tell a model that does not run on the example from one that cannot be exported."""
+    name = type(model).__name__
+    shapes = [tuple(v.shape) for v in (*arguments, *keywords.values()) if isinstance(v, Tensor)]
+    try:
+        with undisturbed(model), torch.no_grad():
+            model(*arguments, **keywords)
+    except Exception as failure:
+        return TopographError(
+            f"{name} does not run on example_input of shape {_join(shapes)}: {_line(failure)}",
+            "pass an example of the shape and type that the model takes, batch dimension first",
+        )
+    return TopographError(
+        f"{name} runs on example_input of shape {_join(shapes)} but cannot be exported as one "
+        f"graph: {_line(error)}",
+        "make the forward independent of the values of tensors (no `if tensor:`, no .item()), "
+        "or capture the part of the model that is",
+    )
+
+
+def _join(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, shapes))
+
+
+def _line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Run the body in evaluation mode; afterwards every module is as it was before.
+
+    Flags are set one by one, because ``train`` may be overridden; attributes that the forward
+    assigns (a pruning hook's ``weight``, caches, counters) and the random state are put back.
+    """
+    tables = ("_parameters", "_buffers", "_modules")
+    modules = list(model.modules())
+    before = [
+        (dict(module.__dict__), {table: dict(module.__dict__[table]) for table in tables})
+        for module in modules
+    ]
+    try:
+        for module in modules:
+            module.training = False
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, (attributes, entries) in zip(modules, before, strict=True):
+            for name in [name for name in module.__dict__ if name not in attributes]:
+                del module.__dict__[name]
+            module.__dict__.update(attributes)
+            for table, content in entries.items():
+                module.__dict__[table].clear()
+                module.__dict__[table].update(content)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    names = ("torch._subclasses.fake_tensor", "torch.export", "torch.fx.experimental")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _fingerprint(model: nn.Module) -> int:
+    """Hash what decides the operators of a forward and is not a weight's value."""
+    parts: list[Any] = []
+    for name, module in model.named_modules(remove_duplicate=False):
+        parts.append((name, id(module), type(module), id(type(module).forward)))
+        for key, value in module.__dict__.items():
+            if key in ("_parameters", "_buffers"):
+                parts.extend(
+                    (key, leaf, tuple(t.shape), t.dtype, t.device)
+                    for leaf, t in value.items()
+                    if t is not None
+                )
+            elif key.endswith("_hooks"):
+                parts.append((key, tuple(map(id, value.values()))))
+            elif key not in ("_modules", "training"):
+                parts.append((key, _plain(value, depth=2)))
+    return hash(tuple(parts))
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Return a hashable stand-in that changes when a plain value inside ``value`` does."""
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype
+    if depth == 0:
+        return id(value)
+    if isinstance(value, (tuple, list, set, frozenset)) and len(value) <= 256:
+        return type(value), tuple(_plain(item, depth - 1) for item in value)
+    if isinstance(value, dict) and len(value) <= 256:
+        return tuple((str(k), _plain(v, depth - 1)) for k, v in value.items())
+    inside = getattr(value, "__dict__", None)
+    if isinstance(inside, dict) and not isinstance(value, (type, nn.Module)):
+        return id(value), _plain(inside, depth - 1)
+    return id(value)

@@ -1,0 +1,84 @@
+"""How each ATen operator treats paths: the classes that id propagation and tensor path share.
+
+An operator that is in none of these sets and is no weighted operator has no rule: it is refused (or
+made one opaque group) by name, never passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+
+
+def packets(names: str) -> frozenset[Any]:
+    """Return the ATen overload packets of these names (those that this torch knows)."""
+    return frozenset(getattr(aten, name) for name in names.split() if hasattr(aten, name))
+
+
+#: The result holds elements of the first argument and nothing else.
+READDRESSING = packets(
+    "view reshape _unsafe_view permute transpose t slice select split split_with_sizes chunk unbind"
+    " narrow squeeze unsqueeze expand clone contiguous detach alias flatten unflatten movedim mT"
+    " numpy_T swapaxes flip roll lift_fresh_copy repeat tile repeat_interleave unfold diagonal"
+    " channel_shuffle native_channel_shuffle pixel_shuffle pixel_unshuffle im2col index_select"
+    " index gather expand_as view_as tensor_split hsplit vsplit rot90"
+)
+
+#: The result holds elements of a list of tensors.
+JOINING = packets("cat stack concat concatenate hstack vstack")
+
+#: The result holds elements of the first argument, and constants (or repeats) around them.
+PADDING = packets(
+    "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d"
+    " replication_pad2d replication_pad3d _pad_circular"
+)
+
+#: Only the type or memory layout changes.
+CASTING = packets("_to_copy to type_as lift_fresh _assert_tensor_metadata float double half")
+
+#: Elementwise functions of one activation: transparent to paths.
+POINTWISE = packets(
+    "relu relu6 leaky_relu prelu _prelu_kernel elu selu celu gelu silu mish hardswish hardsigmoid"
+    " hardtanh sigmoid tanh softplus softsign logsigmoid log_sigmoid_forward threshold hardshrink softshrink"
+    " tanhshrink clamp clamp_min clamp_max abs neg exp log log1p expm1 sqrt rsqrt square erf sin"
+    " cos sign floor ceil round reciprocal pow dropout native_dropout alpha_dropout feature_dropout"
+    " feature_alpha_dropout rrelu rrelu_with_noise relu_ positive nan_to_num"
+)
+
+#: Normalisations as one operator.
+NORMALISATION = packets(
+    "_native_batch_norm_legit_no_training batch_norm native_batch_norm cudnn_batch_norm layer_norm"
+    " native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm"
+    " local_response_norm"
+)
+
+#: A softmax: transparent at the end of a network, an average inside attention.
+SOFTMAX = packets("softmax _softmax log_softmax _log_softmax")
+
+#: Weighted means over windows of trailing positions, the same in every channel.
+POOLING = packets(
+    "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_pool2d_with_indices"
+    " max_pool3d_with_indices adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
+    " _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d"
+    " adaptive_max_pool3d lp_pool2d"
+)
+
+#: Interpolations: every result is a weighted mean of positions of the same channel.
+RESIZING = packets(
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d"
+    " _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d upsample_linear1d"
+    " upsample_trilinear3d"
+)
+
+#: Means, maxima (taken as means) and sums over whole axes.
+MEANS = packets("mean amax amin max min")
+SUMS = packets("sum")
+
+#: Two activations added or subtracted; with a constant, transparent.
+ADDING = packets("add sub rsub")
+
+#: Two activations multiplied; with a constant, a gain.
+MULTIPLYING = packets("mul div")

@@ -1,0 +1,361 @@
+"""Which weights a traced model multiplies its activations by, and their values and masks today.
+
+A weighted operator takes one operand that varies with the input and one constant one. The constant
+one is followed back through operators that only re-address it (slices, transposes, views) to its
+*leaf*: a parameter, or the result of a computation on parameters (``weight_orig * weight_mask``,
+weight normalisation). Masks and scores live in the leaf's shape, under the parameter's name.
+"""
+
+from __future__ import annotations
+
+import operator
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from topograph.capture.trace import Trace, place_of
+from topograph.capture.vocabulary import CASTING, READDRESSING
+from topograph.errors import TopographError
+
+Masks = Mapping[str, Tensor]
+
+aten = torch.ops.aten
+
+
+#: Weighted operators, if one of their two operands varies and the other is a constant weight.
+WEIGHTED = {
+    aten.linear: "linear",
+    aten.conv1d: "conv",
+    aten.conv2d: "conv",
+    aten.conv3d: "conv",
+    aten.convolution: "conv",
+    aten.conv_transpose1d: "conv_transpose",
+    aten.conv_transpose2d: "conv_transpose",
+    aten.conv_transpose3d: "conv_transpose",
+    aten.addmm: "addmm",
+    aten.mm: "matmul",
+    aten.bmm: "matmul",
+    aten.matmul: "matmul",
+    aten.embedding: "embedding",
+}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One use of a weight by the traced model.
+
+    Attributes
+    ----------
+    name
+        Unique name: the module's qualified name where the parameter is its ``weight``, otherwise
+        the parameter's; with ``#2`` and so on where one weight is used again.
+    parameter
+        The parameter's name as users write it (``conv1.weight``, also when it is pruned,
+        parametrised or weight-normalised).
+    kind
+        ``"linear"``, ``"conv"``, ``"conv_transpose"``, ``"addmm"``, ``"matmul"``, ``"embedding"``.
+    node
+        The operator's node.
+    signal, operand
+        The nodes of the activation and of the weight as the operator takes it.
+    leaf
+        The node whose value is the weight before re-addressing.
+    chain
+        The re-addressing nodes from ``leaf`` (excluded) to ``operand`` (included), in order.
+    """
+
+    name: str
+    parameter: str
+    kind: str
+    node: fx.Node
+    signal: fx.Node
+    operand: fx.Node
+    leaf: fx.Node
+    chain: tuple[fx.Node, ...]
+
+    def readdress(self, value: Tensor) -> Tensor:
+        """Return a tensor of the leaf's shape as the operator would take it."""
+        result: Any = value
+        for node in self.chain:
+            result = _call(node, result)
+        return result
+
+
+def packet(node: fx.Node) -> Any:
+    """Return the overload packet of a node's operator (``aten.add`` for ``aten.add.Tensor``)."""
+    return getattr(node.target, "overloadpacket", node.target)
+
+
+def operators(trace: Trace) -> tuple[Operator, ...]:
+    """Return the uses of weights in ``trace``, in the order of computation."""
+    if trace not in _OPERATORS:
+        _OPERATORS[trace] = _find_operators(trace)
+    return _OPERATORS[trace]
+
+
+_OPERATORS: weakref.WeakKeyDictionary[Trace, tuple[Operator, ...]] = weakref.WeakKeyDictionary()
+
+
+def _find_operators(trace: Trace) -> tuple[Operator, ...]:
+    found: list[Operator] = []
+    used: dict[str, int] = {}
+    for node in trace.graph.nodes:
+        kind = WEIGHTED.get(packet(node)) if node.op == "call_function" else None
+        operands = _operands(trace, node, kind) if kind else None
+        if kind is None or operands is None:
+            continue
+        signal, operand = operands
+        leaf, chain = _leaf(operand)
+        if not _parameters(trace, leaf):
+            continue
+        parameter = _name(trace, leaf)
+        name = parameter.removesuffix(".weight")
+        used[name] = used.get(name, 0) + 1
+        if used[name] > 1:
+            name = f"{name}#{used[name]}"
+        found.append(Operator(name, parameter, kind, node, signal, operand, leaf, chain))
+    return tuple(found)
+
+
+def _operands(trace: Trace, node: fx.Node, kind: str) -> tuple[fx.Node, fx.Node] | None:
+    """Return the (varying, constant) operands, or None if the node has no such pair."""
+    first, second = node.args[1:3] if kind == "addmm" else node.args[:2]
+    if not (isinstance(first, fx.Node) and isinstance(second, fx.Node)):
+        return None
+    if trace.varies(first) and not trace.varies(second):
+        return first, second
+    if trace.varies(second) and not trace.varies(first):
+        return second, first
+    return None
+
+
+def _leaf(operand: fx.Node) -> tuple[fx.Node, tuple[fx.Node, ...]]:
+    chain: list[fx.Node] = []
+    node = operand
+    while node.op == "call_function" and (
+        packet(node) in READDRESSING or packet(node) in CASTING or node.target is operator.getitem
+    ):
+        parent = node.args[0]
+        if not isinstance(parent, fx.Node):
+            break
+        chain.append(node)
+        node = parent
+    return node, tuple(reversed(chain))
+
+
+def _call(node: fx.Node, value: Any) -> Any:
+    assert callable(node.target)
+    return node.target(value, *node.args[1:], **node.kwargs)
+
+
+def _parameters(trace: Trace, leaf: fx.Node) -> list[str]:
+    """Return the names of the parameters that a constant node is computed from, in order."""
+    seen: set[fx.Node] = set()
+    names: list[str] = []
+    queue = [leaf]
+    while queue:
+        node = queue.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        source = trace.sources.get(node.name)
+        if source is not None and source.kind == "parameter":
+            names.append(source.name)
+        queue.extend(reversed(node.all_input_nodes))
+    return names
+
+
+def _name(trace: Trace, leaf: fx.Node) -> str:
+    known = {source.name for source in trace.sources.values()}
+    return public_name(_parameters(trace, leaf)[0], known)
+
+
+#: Suffixes of the tensors that stand in for a weight, each with one that must be there beside it.
+_PAIRS = (("_orig", "_mask"), ("_mask", "_orig"), ("_g", "_v"), ("_v", "_g"))
+
+
+def public_name(name: str, known: set[str]) -> str:
+    """Return a parameter's name as users write it.
+
+    Parameters
+    ----------
+    name
+        A name in the model's state: ``conv.weight_orig``,
+        ``conv.parametrizations.weight.original0``, ``conv.weight_g``.
+    known
+        All names of parameters and buffers in the model.
+
+    Examples
+    --------
+    >>> public_name("conv.weight_orig", {"conv.weight_orig", "conv.weight_mask"})
+    'conv.weight'
+    >>> public_name("fc.parametrizations.weight.original", set())
+    'fc.weight'
+    """
+    head, parametrised, tail = name.rpartition("parametrizations.")
+    if parametrised and ".original" in tail:
+        return head + tail[: tail.index(".original")]
+    for suffix, partner in _PAIRS:
+        base = name.removesuffix(suffix)
+        if base != name and base + partner in known:
+            return base
+    return name
+
+
+class Binding:
+    """The values of a trace's constants in a model, at one moment.
+
+    Parameters
+    ----------
+    trace
+        The plan.
+    model
+        The model that was traced (or one of the same structure).
+    masks
+        Parameter name to a bool tensor of the parameter's shape; for weights that are not named
+        the mask is found in the model (``torch.nn.utils.prune``, a parametrisation's ``mask``
+        buffer) or, failing that, is where the weight is not exactly 0.
+
+    Raises
+    ------
+    TopographError
+        If a mask names no weight of the model, has another shape or holds other values than 0
+        and 1, or if a weight holds NaN or infinite values.
+    """
+
+    def __init__(self, trace: Trace, model: nn.Module, masks: Masks | None = None) -> None:
+        self.trace = trace
+        self.operators = operators(trace)
+        self._values: dict[str, Any] = {}
+        self._masks: dict[str, Tensor] = {}
+        self._state: dict[str, Tensor] = {
+            **dict(model.named_parameters(remove_duplicate=False)),
+            **dict(model.named_buffers(remove_duplicate=False)),
+        }
+        found = found_masks(model)
+        given = self._checked(masks)
+        for op in self.operators:
+            if op.leaf.name in self._masks:
+                continue
+            weight = self.value(op.leaf)
+            if not bool(torch.isfinite(weight).all()):
+                raise TopographError(
+                    f'the weight "{op.parameter}" holds NaN or infinite values',
+                    "load a checkpoint from before the training diverged",
+                )
+            mask = given.get(op.parameter, found.get(op.parameter))
+            if mask is None or mask.shape != weight.shape:
+                mask = weight != 0
+            self._masks[op.leaf.name] = mask.to(weight.device)
+
+    def _checked(self, masks: Masks | None) -> dict[str, Tensor]:
+        known = {source.name for source in self.trace.sources.values()}
+        shapes = {op.parameter: op.leaf.meta["val"].shape for op in self.operators}
+        given: dict[str, Tensor] = {}
+        for key, mask in (masks or {}).items():
+            name = public_name(key, known)
+            if name not in shapes:
+                if name in self._state:  # a parameter outside the path graph, e.g. a bias
+                    continue
+                raise TopographError(
+                    f'masks names "{key}", which is no parameter of the model',
+                    "use the names of model.named_parameters()",
+                )
+            given[name] = check_mask(mask, key, tuple(shapes[name]))
+        return given
+
+    def value(self, node: fx.Node) -> Any:
+        """Return the value of a constant node (computed once)."""
+        if node.name not in self._values:
+            self._values[node.name] = self._evaluate(node)
+        return self._values[node.name]
+
+    def arguments(self, node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return a node's arguments with constant nodes replaced by their values."""
+
+        def one(argument: Any) -> Any:
+            if isinstance(argument, fx.Node) and not self.trace.varies(argument):
+                return self.value(argument)
+            return argument
+
+        return fx.map_arg(node.args, one), fx.map_arg(node.kwargs, one)
+
+    def weight(self, op: Operator) -> Tensor:
+        """Return the weight in its leaf's shape, as the model holds it (signed, unmasked)."""
+        value: Tensor = self.value(op.leaf)
+        return value
+
+    def mask(self, op: Operator) -> Tensor:
+        """Return which entries of the leaf are kept: a bool tensor of the leaf's shape."""
+        return self._masks[op.leaf.name]
+
+    def magnitude(self, op: Operator) -> Tensor:
+        """Return |θ ⊙ m| in the leaf's shape."""
+        return self.weight(op).detach().abs() * self.mask(op)
+
+    def _evaluate(self, node: fx.Node) -> Any:
+        if node.op == "placeholder":
+            source = self.trace.sources.get(node.name)
+            if source is None:
+                return None
+            if source.name in self._state:
+                return self._state[source.name].detach()
+            return self.trace.constants[source.name].detach()
+        if node.op != "call_function" or self.trace.varies(node):
+            raise TopographError(
+                f"the value of {place_of(node)} depends on the input",
+                "this is an error of topograph: please report it",
+            )
+        args, kwargs = self.arguments(node)
+        assert callable(node.target)
+        with torch.no_grad():
+            return node.target(*args, **kwargs)
+
+
+def check_mask(mask: object, name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return ``mask`` as a bool tensor of ``shape``."""
+    if not isinstance(mask, Tensor):
+        raise TopographError(
+            f'the mask of "{name}" is a {type(mask).__name__}; expected a bool tensor',
+            "pass a torch tensor of the parameter's shape",
+        )
+    if tuple(mask.shape) != shape:
+        raise TopographError(
+            f'the mask of "{name}" has shape {tuple(mask.shape)}; expected {shape}',
+            "make the mask of the parameter's own shape",
+        )
+    if mask.dtype == torch.bool:
+        return mask
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise TopographError(
+            f'the mask of "{name}" holds values other than 0 and 1',
+            "pass a bool tensor, True where the weight is kept",
+        )
+    return mask.bool()
+
+
+def found_masks(model: nn.Module) -> dict[str, Tensor]:
+    """Return the masks that a model carries, by parameter name.
+
+    Found are the buffers of ``torch.nn.utils.prune`` and a ``mask`` buffer of a parametrisation.
+    """
+    masks: dict[str, Tensor] = {}
+    for prefix, module in model.named_modules():
+        path = f"{prefix}." if prefix else ""
+        for name, buffer in module.named_buffers(recurse=False):
+            base = name.removesuffix("_mask")
+            if base != name and base + "_orig" in module._parameters:
+                masks[path + base] = buffer.bool()
+        if parametrize.is_parametrized(module):
+            table: Any = module.parametrizations
+            for base, chain in table.items():
+                for part in chain:
+                    mask = getattr(part, "mask", None)
+                    if isinstance(mask, Tensor):
+                        masks[path + base] = mask.bool()
+    return masks
