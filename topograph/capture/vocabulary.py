@@ -41,11 +41,12 @@ CASTING = packets("_to_copy to type_as lift_fresh _assert_tensor_metadata float 
 
 #: Elementwise functions of one activation: transparent to paths.
 POINTWISE = packets(
-    "relu relu6 leaky_relu prelu _prelu_kernel elu selu celu gelu silu mish hardswish hardsigmoid"
-    " hardtanh sigmoid tanh softplus softsign logsigmoid log_sigmoid_forward threshold hardshrink softshrink"
-    " tanhshrink clamp clamp_min clamp_max abs neg exp log log1p expm1 sqrt rsqrt square erf sin"
-    " cos sign floor ceil round reciprocal pow dropout native_dropout alpha_dropout feature_dropout"
-    " feature_alpha_dropout rrelu rrelu_with_noise relu_ positive nan_to_num"
+    "relu relu6 leaky_relu prelu _prelu_kernel elu selu celu gelu silu mish hardswish"
+    " hardsigmoid hardtanh sigmoid tanh softplus softsign logsigmoid log_sigmoid_forward"
+    " threshold hardshrink softshrink tanhshrink clamp clamp_min clamp_max abs neg exp log log1p"
+    " expm1 sqrt rsqrt square erf sin cos sign floor ceil round reciprocal pow dropout"
+    " native_dropout alpha_dropout feature_dropout feature_alpha_dropout rrelu rrelu_with_noise"
+    " relu_ positive nan_to_num"
 )
 
 #: Normalisations as one operator.
