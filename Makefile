@@ -1,0 +1,52 @@
+# make demo   see networks grow: the figure of analyses/tau_core_evolution.py, from embedded data
+# make test   style, types, import rules, tests with doctests and coverage
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# Small tensors: several threads a process only get in each other's way.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint types imports unit figures clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.runtime
+	$(BIN)/python analyses/tau_core_evolution.py
+
+test: lint types imports unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+figures: $(VENV)/.runtime
+	@for script in $$(ls analyses/*.py | grep -v '/_'); do \
+		echo "== $$script"; $(BIN)/python $$script || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+
+# The stamps are made last, so that an install that was cut short starts again.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing topograph into $(VENV) (once, a few minutes)"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) --editable '.[dev]'
+	@touch $@
