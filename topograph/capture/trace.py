@@ -29,10 +29,21 @@ ExampleInput = Tensor | Sequence[Any] | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Source:
-    """Where the value of a constant placeholder lives in the model."""
+    """Where the value of a constant placeholder lives in the model.
 
-    kind: str  # "parameter", "buffer" or "constant"
+    Attributes
+    ----------
+    kind
+        ``"parameter"``, ``"buffer"`` or ``"constant"``.
+    name
+        Its first qualified name in the model.
+    aliases
+        All its names: a tied parameter has several.
+    """
+
+    kind: str
     name: str
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +210,7 @@ def _trace(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any
     signature = program.graph_signature
     nodes = {node.name: node for node in program.graph.nodes}
     kinds = {"PARAMETER": "parameter", "BUFFER": "buffer", "CONSTANT_TENSOR": "constant"}
+    aliases = _aliases(model)
     sources: dict[str, Source] = {}
     inputs: list[fx.Node] = []
     for spec in signature.input_specs:
@@ -206,7 +218,8 @@ def _trace(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any
         if name is None or name not in nodes:
             continue
         if spec.kind.name in kinds and spec.target is not None:
-            sources[name] = Source(kinds[spec.kind.name], spec.target)
+            names = aliases.get(spec.target, (spec.target,))
+            sources[name] = Source(kinds[spec.kind.name], names[0], names)
         elif spec.kind.name == "USER_INPUT" and isinstance(nodes[name].meta.get("val"), Tensor):
             inputs.append(nodes[name])
     varying = _varying(program.graph, inputs)
@@ -229,6 +242,14 @@ def _trace(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any
         tuple(v for v in (*first, *first_keywords.values()) if isinstance(v, Tensor)),
         varying,
     )
+
+
+def _aliases(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return, for every name of a parameter, all names of that parameter in the model's order."""
+    shared: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        shared.setdefault(id(parameter), []).append(name)
+    return {name: tuple(names) for names in shared.values() for name in names}
 
 
 def _export(

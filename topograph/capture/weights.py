@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from topograph.capture.trace import Trace, place_of
+from topograph.capture.trace import Source, Trace, place_of, scope_of
 from topograph.capture.vocabulary import CASTING, READDRESSING
 from topograph.errors import TopographError
 
@@ -111,10 +111,12 @@ def _find_operators(trace: Trace) -> tuple[Operator, ...]:
             continue
         signal, operand = operands
         leaf, chain = _leaf(operand)
-        if not _parameters(trace, leaf):
+        owners = _parameters(trace, leaf)
+        if not owners:
             continue
-        parameter = _name(trace, leaf)
-        name = parameter.removesuffix(".weight")
+        known = {source.name for source in trace.sources.values()}
+        parameter = public_name(owners[0].name, known)
+        name = _used_as(owners[0], parameter, known, scope_of(node)[0]).removesuffix(".weight")
         used[name] = used.get(name, 0) + 1
         if used[name] > 1:
             name = f"{name}#{used[name]}"
@@ -153,10 +155,10 @@ def _call(node: fx.Node, value: Any) -> Any:
     return node.target(value, *node.args[1:], **node.kwargs)
 
 
-def _parameters(trace: Trace, leaf: fx.Node) -> list[str]:
-    """Return the names of the parameters that a constant node is computed from, in order."""
+def _parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
+    """Return the parameters that a constant node is computed from, in order."""
     seen: set[fx.Node] = set()
-    names: list[str] = []
+    found: list[Source] = []
     queue = [leaf]
     while queue:
         node = queue.pop()
@@ -165,14 +167,18 @@ def _parameters(trace: Trace, leaf: fx.Node) -> list[str]:
         seen.add(node)
         source = trace.sources.get(node.name)
         if source is not None and source.kind == "parameter":
-            names.append(source.name)
+            found.append(source)
         queue.extend(reversed(node.all_input_nodes))
-    return names
+    return found
 
 
-def _name(trace: Trace, leaf: fx.Node) -> str:
-    known = {source.name for source in trace.sources.values()}
-    return public_name(_parameters(trace, leaf)[0], known)
+def _used_as(owner: Source, parameter: str, known: set[str], scope: str) -> str:
+    """Return the name under which the module that computes an operator holds its weight."""
+    for alias in owner.aliases:
+        name = public_name(alias, known)
+        if name.rpartition(".")[0] == scope:
+            return name
+    return parameter
 
 
 #: Suffixes of the tensors that stand in for a weight, each with one that must be there beside it.
