@@ -40,8 +40,8 @@ def erk_counts(shapes: Shapes, total: int) -> dict[str, int]:
 
     Examples
     --------
-    >>> erk_counts({"conv": (8, 4, 3, 3), "fc": (10, 8)}, 184)
-    {'conv': 121, 'fc': 63}
+    >>> erk_counts({"conv": (8, 4, 3, 3), "fc": (10, 8)}, 72)
+    {'conv': 36, 'fc': 36}
     """
     return _counts(shapes, total, lambda shape: sum(shape) / math.prod(shape))
 
