@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 
 from pwmpr.starts.walks import Options, walk
 
-# Node 0 leads to 1 (weights 1 and 2, two taps) and, by an identity arc of 1, to 2; 1 leads to 2 or 3.
+# Node 0 leads to 1 (two taps, of 1 and 2) and, by an identity arc of 1, to 2; 1 leads to 2 or 3.
 NODE = np.array([0, 0, 0, 1, 1, 2])
 MASS = np.array([1.0, 2.0, 1.0, 3.0, 1.0, 5.0])
 FOLLOWING = np.array([1, 1, 2, 2, 3, 3])
