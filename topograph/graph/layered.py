@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import scipy.sparse as sp
 
 from topograph.check import check_integer
 from topograph.errors import TopographError
+from topograph.graph.blocks import Block as Block
+from topograph.graph.blocks import merge, read_matrix
 
 if TYPE_CHECKING:
     from topograph.capture.coverage import Coverage
@@ -54,35 +55,7 @@ class Group:
         return slice(self.start, self.stop)
 
 
-@dataclass(frozen=True)
-class Block:
-    """All edges from one group to another, as one sparse matrix.
-
-    Parameters
-    ----------
-    source, target
-        Names of the groups.
-    matrix
-        CSR of shape (target size, source size), float64; a stored zero is an edge of weight 0.
-    identity
-        Whether these edges only carry paths on (a residual stream, a pooled output) and are no
-        connections: degree, k-shell, isolated nodes and density leave them out.
-    parameters
-        Names of the weights that the edges stand for.
-    taps
-        CSR of the same structure counting the kept weights behind each edge, or ``None`` where
-        every edge is one weight.
-    """
-
-    source: str
-    target: str
-    matrix: sp.csr_array
-    identity: bool = False
-    parameters: tuple[str, ...] = ()
-    taps: sp.csr_array | None = None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayeredGraph:
     """A weighted layered DAG; made by :func:`layered_graph` or :func:`topograph.capture`.
 
@@ -108,7 +81,7 @@ class LayeredGraph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     granularity: str = ""
-    coverage: Coverage | None = field(default=None, compare=False)
+    coverage: Coverage | None = None
 
     @property
     def n_nodes(self) -> int:
@@ -168,23 +141,23 @@ class LayeredGraph:
         """
         return self.group(name).slice
 
-    def to_networkx(self) -> Any:
+    def to_networkx(self, *, identity: bool = True) -> Any:
         """Return a ``networkx.DiGraph``; see :func:`topograph.graph.export.to_networkx`."""
         from topograph.graph.export import to_networkx
 
-        return to_networkx(self)
+        return to_networkx(self, identity=identity)
 
-    def to_igraph(self) -> Any:
+    def to_igraph(self, *, identity: bool = True) -> Any:
         """Return a directed ``igraph.Graph``; see :func:`topograph.graph.export.to_igraph`."""
         from topograph.graph.export import to_igraph
 
-        return to_igraph(self)
+        return to_igraph(self, identity=identity)
 
-    def to_scipy(self) -> sp.csr_array:
+    def to_scipy(self, edges: str = "weights") -> sp.csr_array:
         """Return the adjacency matrix; see :func:`topograph.graph.export.to_scipy`."""
         from topograph.graph.export import to_scipy
 
-        return to_scipy(self)
+        return to_scipy(self, edges)
 
     def __repr__(self) -> str:
         return (
@@ -228,6 +201,11 @@ def layered_graph(
     >>> graph.n_nodes, graph.n_edges
     (6, 6)
     """
+    if not isinstance(sizes, Mapping) or not all(isinstance(name, str) for name in sizes):
+        raise TopographError(
+            f"sizes is {sizes!r}; expected a mapping from group names to numbers of nodes",
+            'pass e.g. {"input": 784, "output": 10}',
+        )
     if not sizes:
         raise TopographError("sizes is empty; expected at least one group", "name one group")
     groups: dict[str, Group] = {}
@@ -241,8 +219,8 @@ def layered_graph(
         groups[name] = Group(name, start, int(size), kind, (name,))
         start += int(size)
     blocks = [
-        *_merged(_blocks(matrices, groups, identity=False)),
-        *_merged(_blocks(identity, groups, identity=True)),
+        *merge(_blocks(matrices, groups, "matrices")),
+        *merge(_blocks(identity, groups, "identity")),
     ]
     return LayeredGraph(MappingProxyType(groups), tuple(blocks), first, last)
 
@@ -250,114 +228,59 @@ def layered_graph(
 def _names(
     given: str | Iterable[str] | None, default: list[str], sizes: Mapping[str, int], what: str
 ) -> tuple[str, ...]:
-    chosen = default if given is None else [given] if isinstance(given, str) else list(given)
-    missing = [name for name in chosen if name not in sizes]
-    if missing or not chosen:
+    if given is None:
+        return tuple(default)
+    chosen: list[Any] = (
+        [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    )
+    if not chosen or any(not isinstance(name, str) or name not in sizes for name in chosen):
         raise TopographError(
-            f"{what} is {chosen!r}; expected names of groups in sizes: {list(sizes)!r}",
+            f"{what} is {given!r}; expected names of groups in sizes: {list(sizes)!r}",
             f"name at least one group of sizes in {what}",
         )
     return tuple(dict.fromkeys(chosen))
 
 
-def _blocks(
-    triples: Iterable[tuple[str, str, Any]], groups: Mapping[str, Group], *, identity: bool
-) -> list[Block]:
+def _blocks(triples: Any, groups: Mapping[str, Group], what: str) -> list[Block]:
     order = {name: k for k, name in enumerate(groups)}
     blocks = []
+    if not isinstance(triples, Iterable):
+        raise TopographError(
+            f"{what} is a {type(triples).__name__}; expected triples (source, target, matrix)",
+            "pass an iterable of triples",
+        )
     for triple in triples:
         try:
             source, target, given = triple
         except (TypeError, ValueError):
             raise TopographError(
-                f"an entry of matrices has the form {type(triple).__name__}; expected a triple "
+                f"an entry of {what} is a {type(triple).__name__}; expected a triple "
                 "(source, target, matrix)",
                 "pass an iterable of triples",
             ) from None
         for name in (source, target):
-            if name not in groups:
+            if not isinstance(name, str) or name not in groups:
                 raise TopographError(
-                    f"a matrix names the group {name!r}; expected one of {list(groups)!r}",
+                    f"{what} names the group {name!r}; expected one of {list(groups)!r}",
                     "add the group to sizes or mend the name",
                 )
         if order[source] >= order[target]:
             raise TopographError(
-                f"a matrix leads from {source!r} to {target!r}; expected edges that follow the "
+                f"{what} leads from {source!r} to {target!r}; expected edges that follow the "
                 "order of sizes",
                 "list the groups in topological order",
             )
         shape = (groups[target].size, groups[source].size)
-        blocks.append(
-            Block(source, target, _csr(given, shape, f"{source} -> {target}"), identity)
-        )
+        matrix = read_matrix(given, shape, f"{source} -> {target}")
+        blocks.append(Block(source, target, matrix, identity=what == "identity"))
     return blocks
 
 
-def _csr(given: Any, shape: tuple[int, int], name: str) -> sp.csr_array:
-    """Return ``given`` as canonical float64 CSR in which stored zeros survive."""
-    if sp.issparse(given):
-        matrix = sp.csr_array(given, dtype=np.float64, copy=True)
-    else:
-        try:
-            matrix = sp.csr_array(np.atleast_2d(np.asarray(given, dtype=np.float64)))
-        except (TypeError, ValueError) as error:
-            raise TopographError(
-                f"the matrix {name} cannot be read as numbers ({error})",
-                "pass a 2-D array or a scipy sparse matrix",
-            ) from None
-    if matrix.shape != shape:
-        raise TopographError(
-            f"the matrix {name} has shape {matrix.shape}; expected (target size, source size) = "
-            f"{shape}",
-            "transpose it or mend sizes",
-        )
-    if not np.isfinite(matrix.data).all():
-        raise TopographError(
-            f"the matrix {name} holds NaN or infinite weights; expected finite numbers",
-            "remove or replace them",
-        )
-    matrix.sum_duplicates()
-    return matrix
-
-
-def _merged(blocks: Iterable[Block]) -> list[Block]:
-    """Join the blocks of one pair of groups: the union of edges, magnitudes added.
-
-    Parallel edges carry their paths side by side, so magnitudes add and never cancel.
-    """
-    pairs: dict[tuple[str, str], list[Block]] = {}
-    for block in blocks:
-        pairs.setdefault((block.source, block.target), []).append(block)
-    return [group[0] if len(group) == 1 else _sum(group) for group in pairs.values()]
-
-
-def _sum(blocks: list[Block]) -> Block:
-    # Through COO, because adding CSR matrices drops entries that cancel or are stored zeros.
-    first = blocks[0]
-    return Block(
-        first.source,
-        first.target,
-        _stacked([abs(block.matrix) for block in blocks]),
-        first.identity,
-        tuple(dict.fromkeys(name for block in blocks for name in block.parameters)),
-        None
-        if all(block.taps is None for block in blocks)
-        else _stacked([_tap_counts(block) for block in blocks]),
+def check_graph(value: object, name: str = "graph") -> LayeredGraph:
+    """Return ``value`` if it is a :class:`LayeredGraph`; otherwise say how to make one."""
+    if isinstance(value, LayeredGraph):
+        return value
+    raise TopographError(
+        f"{name} is a {type(value).__name__}; expected a LayeredGraph",
+        "make one with topograph.capture(model, example_input) or topograph.layered_graph",
     )
-
-
-def _tap_counts(block: Block) -> sp.csr_array:
-    if block.taps is not None:
-        return block.taps
-    matrix = block.matrix
-    return sp.csr_array((np.ones(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
-
-
-def _stacked(matrices: list[sp.csr_array]) -> sp.csr_array:
-    parts = [matrix.tocoo() for matrix in matrices]
-    rows = np.concatenate([part.coords[0] for part in parts])
-    columns = np.concatenate([part.coords[1] for part in parts])
-    values = np.concatenate([part.data for part in parts])
-    merged = sp.csr_array((values, (rows, columns)), shape=matrices[0].shape)
-    merged.sum_duplicates()
-    return merged
