@@ -53,7 +53,7 @@ POINTWISE = packets(
 NORMALISATION = packets(
     "_native_batch_norm_legit_no_training batch_norm native_batch_norm cudnn_batch_norm layer_norm"
     " native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm"
-    " local_response_norm"
+    " local_response_norm _native_batch_norm_legit"
 )
 
 #: A softmax: transparent at the end of a network, an average inside attention.
@@ -83,3 +83,26 @@ ADDING = packets("add sub rsub")
 
 #: Two activations multiplied; with a constant, a gain.
 MULTIPLYING = packets("mul div")
+
+#: One activation written into a part of another.
+SCATTERING = packets("select_scatter slice_scatter diagonal_scatter")
+
+#: Constants in the shape of an activation: no path comes out.
+FILLING = packets(
+    "fill zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones"
+    " new_full new_empty zero"
+)
+
+#: Elementwise functions whose result, multiplied with another activation, is a gate. Of two gates
+#: the one of lower rank is gated (LSTM and WaveNet: sigmoid times tanh).
+GATES = {
+    **dict.fromkeys(packets("sigmoid hardsigmoid softmax _softmax"), 2),
+    **dict.fromkeys(packets("tanh softsign"), 1),
+}
+
+#: Clips: gates of rank 1 where a constant was added first (a hard sigmoid written out).
+CLIPS = packets("hardtanh relu6 clamp clamp_max")
+
+#: Numbers taken over whole axes of an activation, by which it is then divided or shifted: a
+#: normalisation written out. They carry no path anywhere else.
+STATISTICS = packets("linalg_vector_norm norm var std var_mean std_mean")

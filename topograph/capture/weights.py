@@ -79,10 +79,11 @@ class Operator:
     chain: tuple[fx.Node, ...]
 
     def readdress(self, value: Tensor) -> Tensor:
-        """Return a tensor of the leaf's shape as the operator would take it."""
+        """Return a tensor of the leaf's shape as the operator would take it, in its own type."""
         result: Any = value
         for node in self.chain:
-            result = _call(node, result)
+            if packet(node) not in CASTING:
+                result = _call(node, result)
         return result
 
 
