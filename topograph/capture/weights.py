@@ -8,6 +8,7 @@ weight normalisation). Masks and scores live in the leaf's shape, under the para
 
 from __future__ import annotations
 
+import math
 import operator
 import weakref
 from collections.abc import Mapping
@@ -239,7 +240,7 @@ class Binding:
         self.trace = trace
         self.operators = operators(trace)
         self._values: dict[str, Any] = {}
-        self._masks: dict[str, Tensor] = {}
+        self._masks: dict[str, Tensor | None] = {}  # None: where the weight is not 0
         self._state: dict[str, Tensor] = {
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
@@ -250,15 +251,15 @@ class Binding:
             if op.leaf.name in self._masks:
                 continue
             weight = self.value(op.leaf)
-            if not bool(torch.isfinite(weight).all()):
+            if weight.numel() and not all(map(math.isfinite, map(float, weight.aminmax()))):
                 raise TopographError(
                     f'the weight "{op.parameter}" holds NaN or infinite values',
                     "load a checkpoint from before the training diverged",
                 )
             mask = given.get(op.parameter, found.get(op.parameter))
-            if mask is None or mask.shape != weight.shape:
-                mask = weight != 0
-            self._masks[op.leaf.name] = mask.to(weight.device)
+            if mask is not None:
+                mask = mask.to(weight.device) if mask.shape == weight.shape else None
+            self._masks[op.leaf.name] = mask
 
     def _checked(self, masks: Masks | None) -> dict[str, Tensor]:
         known = {source.name for source in self.trace.sources.values()}
@@ -299,11 +300,14 @@ class Binding:
 
     def mask(self, op: Operator) -> Tensor:
         """Return which entries of the leaf are kept: a bool tensor of the leaf's shape."""
-        return self._masks[op.leaf.name]
+        mask = self._masks[op.leaf.name]
+        return self.weight(op) != 0 if mask is None else mask
 
     def magnitude(self, op: Operator) -> Tensor:
         """Return |θ ⊙ m| in the leaf's shape."""
-        return self.weight(op).detach().abs() * self.mask(op)
+        magnitude = self.weight(op).detach().abs()
+        mask = self._masks[op.leaf.name]
+        return magnitude if mask is None else magnitude * mask
 
     def _evaluate(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
