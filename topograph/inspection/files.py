@@ -176,20 +176,20 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 def _read_pickle(path: Path, kind: str) -> Any:
     # Loading lets no global run that is not on PyTorch's list or ours. FakeTensorMode reads the
     # sizes of an old-format file first, because its storages are allocated as the pickle claims.
-    stored = True
-    if kind == "zip":
-        stored = _check_archive(path)
+    # By name torch.load would take anything called .safetensors for that; an open file has none.
+    mapped = kind == "zip" and _check_archive(path) and path.suffix != ".safetensors"
     try:
         with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if kind == "pickle":
-                with FakeTensorMode():
-                    claimed = torch.load(path, map_location="cpu", weights_only=True)
-                _check_claims(path, claimed)
-                del claimed
-            return torch.load(
-                path, map_location="cpu", weights_only=True, mmap=kind == "zip" and stored
-            )
+            if mapped:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with path.open("rb") as stream:
+                if kind == "pickle":
+                    with FakeTensorMode():
+                        claimed = torch.load(stream, map_location="cpu", weights_only=True)
+                    _check_claims(path, claimed)
+                    stream.seek(0)
+                return torch.load(stream, map_location="cpu", weights_only=True)
     except TopographError:
         raise
     except pickle.UnpicklingError as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from topograph.errors import TopographError
@@ -146,8 +147,6 @@ def _weights(
 
 def _stored(value: Tensor) -> Tensor:
     """Return where a sparse tensor stores an entry, zeros included."""
-    import torch
-
-    pattern = value.to_sparse_coo().coalesce()
-    ones = torch.ones(pattern.values().shape[0], dtype=torch.bool)
-    return torch.sparse_coo_tensor(pattern.indices(), ones, pattern.shape).to_dense()
+    mask = torch.zeros(value.shape, dtype=torch.bool)
+    mask[tuple(value.to_sparse_coo().coalesce().indices())] = True
+    return mask

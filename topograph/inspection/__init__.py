@@ -1,0 +1,4 @@
+"""What there is to know about a checkpoint: readers, measures, and the report."""
+
+from topograph.inspection.inspector import inspect as inspect
+from topograph.inspection.report import Report as Report

@@ -1,0 +1,180 @@
+"""What is there to know about one checkpoint: from whatever a user has to a report."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import topograph
+from topograph.capture import capture
+from topograph.capture.trace import trace
+from topograph.capture.weights import Binding
+from topograph.check import check_fraction
+from topograph.flow import PathFlow, path_flow
+from topograph.graph.layered import LayeredGraph
+from topograph.inspection.builders import ModelSpec
+from topograph.inspection.examples import guess_example
+from topograph.inspection.matching import holding
+from topograph.inspection.measures import Layer, measure
+from topograph.inspection.report import Report
+from topograph.inspection.subject import Subject, find_subject
+from topograph.inspection.verdicts import verdicts
+
+
+def inspect(
+    checkpoint: Any,
+    model: ModelSpec | None = None,
+    example_input: Any = None,
+    masks: Mapping[str, Tensor] | None = None,
+    tau: float = 0.9,
+    device: str | torch.device = "cpu",
+    trust: bool = False,
+) -> Report:
+    """Look at a network: what its graph is like, and where its paths run.
+
+    Parameters
+    ----------
+    checkpoint
+        A module; a state dict, also inside the usual wrappings of training scripts; the path of a
+        checkpoint file, whose kind is told by its content (``torch.save``, old or new format, or
+        safetensors); the folder of a pwmpr run; or the result of one.
+    model
+        What the weights belong to, where they come alone: a module, a callable that returns one,
+        or ``"pwmpr:resnet32"``, ``"torchvision:resnet50"``, ``"timm:…"``,
+        ``"package.module:callable"``. A module that is given holds the checkpoint's values while
+        it is looked at and its own afterwards; it is neither copied nor changed.
+    example_input
+        A batch of one sample, a tuple of positional or a dict of keyword arguments; None guesses
+        one from the first layers, and the report says which.
+    masks
+        Parameter name to bool tensor of the parameter's shape, True where a weight is kept. By
+        default the masks that come with the checkpoint; without any, those that are in the model
+        (``torch.nn.utils.prune``, parametrisations), or else the weights that are not exactly 0.
+    tau
+        Part of the path weight that the τ-core holds, in (0, 1].
+    device
+        Where a model that is built here, from a name or a callable, is put.
+    trust
+        Whether an exported program (``.pt2``) may be loaded: that runs code pickled in it. No
+        other file is ever executed, trusted or not.
+
+    Returns
+    -------
+    Report
+        Path measures from the tensor path, connectivity from the channel graph.
+
+    Raises
+    ------
+    TopographError
+        If the checkpoint cannot be read, needs to run code, does not fit the model, or the model
+        cannot be captured.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> report = inspect(net)
+    >>> report.summary["weights"], report.summary["density"]
+    (18, 1.0)
+    >>> list(report.layers["layer"])
+    ['0', '2']
+    """
+    tau = check_fraction(tau, "tau")
+    subject = find_subject(checkpoint, model, trust)
+    if not isinstance(model, nn.Module) and not isinstance(checkpoint, nn.Module):
+        subject.model.to(device)
+    example, guessed = _example(subject, example_input)
+    used = subject.masks if masks is None else masks
+    with holding(subject.model, subject.state):
+        return _report(subject, example, used or None, tau, guessed)
+
+
+def _example(subject: Subject, given: Any) -> tuple[Any, bool]:
+    if given is not None:
+        return given, False
+    guessed = subject.example is None
+    example = guess_example(subject.model) if subject.example is None else subject.example
+    place = next(subject.model.parameters(), example).device
+    return example.to(place), guessed
+
+
+def _report(
+    subject: Subject,
+    example: Any,
+    masks: Mapping[str, Tensor] | None,
+    tau: float,
+    guessed: bool,
+) -> Report:
+    model = subject.model
+    graph = capture(model, example, masks=masks)
+    flow = path_flow(model, example, masks=masks)
+    binding = Binding(trace(model, example), model, masks)
+    found = measure(graph, flow, _layers(graph, flow, binding), tau)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    summary = {"parameters": parameters, **found.summary}
+    size = " and ".join("×".join(map(str, shape)) for shape in _shapes(example))
+    notes = list(subject.notes)
+    if guessed:
+        notes.append(f"the input size {size} is a guess; example_input (--input-size) sets another")
+    provenance: dict[str, Any] = dict(subject.provenance)
+    provenance |= {
+        "class": f"{type(model).__module__}.{type(model).__qualname__}",
+        "input": size,
+        "notes": notes,
+        "tau": tau,
+        "granularity": "channel",
+        "norm": "identity",
+        "versions": f"topograph {topograph.__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}",
+    }
+    return Report(
+        subject.title,
+        f"{type(model).__name__}, {parameters:,} parameters, input {size}",
+        graph.coverage,
+        summary,
+        found.layers,
+        found.nodes,
+        verdicts(summary, found.layers),
+        provenance,
+        graph,
+    )
+
+
+def _shapes(example: Any) -> list[tuple[int, ...]]:
+    if isinstance(example, Tensor):
+        return [tuple(example.shape[1:])]
+    values = example.values() if isinstance(example, Mapping) else example
+    return [tuple(value.shape[1:]) for value in values if isinstance(value, Tensor)]
+
+
+def _layers(graph: LayeredGraph, flow: PathFlow, binding: Binding) -> list[Layer]:
+    by_name = {op.name: op for op in binding.operators}
+    uses = Counter(op.parameter for op in binding.operators)
+    layers = []
+    for record in graph.operators:
+        op = by_name[record.name]
+        # The scores of a weight that is used several times add up over its uses.
+        alone = uses[op.parameter] == 1 and op.parameter in flow.scores
+        share = _path_share(flow, op.parameter, binding.magnitude(op)) if alone else math.nan
+        blocks = tuple(
+            block
+            for block in graph.weight_blocks
+            if block.target == record.target and op.parameter in block.parameters
+        )
+        layers.append(...)
+    return layers
+
+
+def _path_share(flow: PathFlow, parameter: str, magnitude: Tensor) -> float:
+    """Return the part of R on paths through a weight: Σ S(i, j) |θ(i, j)| / R."""
+    held = float((flow.scores[parameter].double() * magnitude.double()).sum())
+    if not held > 0 or not math.isfinite(flow.log_total):
+        return 0.0
+    return math.exp(math.log(held) + flow.log_scale - flow.log_total)
