@@ -183,7 +183,8 @@ def _above(weight: Floats, threshold: float, *, or_equal: bool) -> Flags:
     """Compare exactly, in the weights' own precision."""
     with np.errstate(over="ignore"):
         rounded = weight.dtype.type(threshold)
-    if rounded > threshold or (rounded == threshold and or_equal):
+    exact = float(rounded)  # NumPy would round the threshold again to compare it with float32
+    if exact > threshold or (exact == threshold and or_equal):
         return weight >= rounded
     return weight > rounded
 

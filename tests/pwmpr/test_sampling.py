@@ -225,6 +225,12 @@ def test_largest_compares_exactly_across_precisions():
     }
 
 
+def test_a_threshold_of_another_precision_drops_nothing(tiny_chunks):
+    below = 1.0 - 1e-12
+    weights = {"double": torch.full((9,), below, dtype=torch.float64), "single": torch.ones(1)}
+    assert [i.tolist() for i in largest(weights, 1).values()] == [[], [0]]
+
+
 def test_more_positions_than_2_to_the_24():
     weight = torch.full((2**24 + 1000,), 1e-9)
     weight[-3:] = 1.0
