@@ -1,0 +1,20 @@
+"""Where samples come from: readers of the usual layouts, splits, batches."""
+
+from pwmpr.data.batches import Batches, ImageBatches, ItemBatches
+from pwmpr.data.dataset import Dataset, Split, channel_statistics
+from pwmpr.data.digits import read_digits
+from pwmpr.data.idx import read_idx
+from pwmpr.data.layouts import open_data, read_data
+
+__all__ = [
+    "Batches",
+    "Dataset",
+    "ImageBatches",
+    "ItemBatches",
+    "Split",
+    "channel_statistics",
+    "open_data",
+    "read_data",
+    "read_digits",
+    "read_idx",
+]
