@@ -29,11 +29,14 @@ DENSITY = 0.05
 
 
 class Times(nn.Module):
+    """The parametrization weight * mask."""
+
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
         self.register_buffer("mask", mask)
 
     def forward(self, weight: Tensor) -> Tensor:
+        """Return the masked weight."""
         return weight * self.mask
 
 
