@@ -115,7 +115,7 @@ class Attached:
         self._optimizer = optimizer
         self._parameters = {name: parameters[name] for name in first_name.values()}
         self._masks = masks
-        self._gates = {name: _Gate(masks[name]) for name in self._parameters}
+        self._gates = self._gates_of(masks)
         self._versions: dict[str, int] = {}
         self._reset({name: masks[name] for name in self._parameters})
         self._hooks = [
@@ -149,7 +149,7 @@ class Attached:
             )
         stay = {name: masks[name] & self._masks[name] for name in self._parameters}
         self._masks = masks
-        self._gates = {name: _Gate(masks[name]) for name in self._parameters}
+        self._gates = self._gates_of(masks)
         self._reset(stay)
 
     def detach(self) -> None:
@@ -157,6 +157,11 @@ class Attached:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+
+    def _gates_of(self, masks: Masks) -> dict[str, _Gate]:
+        # A parameter that is kept in full needs no gate.
+        densities = masks.densities
+        return {n: _Gate(masks[n]) for n in self._parameters if densities[n] < 1}
 
     @torch.no_grad()
     def _reset(self, stay: dict[str, Tensor]) -> None:
@@ -198,8 +203,7 @@ class Attached:
     @torch.no_grad()
     def _after_step(self, optimizer: optim.Optimizer, args: Any, kwargs: Any) -> None:
         if not self._keeps_zero():
-            gates = self._gates
-            _multiply((parameter, gates[name]) for name, parameter in self._parameters.items())
+            _multiply((self._parameters[name], gate) for name, gate in self._gates.items())
         for name, parameter in self._parameters.items():
             self._versions[name] = parameter._version
 
@@ -214,13 +218,16 @@ class Attached:
     def _mask_rewritten_weights(self) -> None:
         # Every in-place write to a tensor raises its version, so an unchanged version means that
         # nobody has written since the last step.
-        written = [n for n, p in self._parameters.items() if p._version != self._versions[n]]
-        _multiply((self._parameters[name], self._gates[name]) for name in written)
+        _multiply(
+            (self._parameters[name], gate)
+            for name, gate in self._gates.items()
+            if self._parameters[name]._version != self._versions[name]
+        )
 
     def _mask_gradients(self) -> None:
         pairs = []
-        for name, parameter in self._parameters.items():
-            grad = parameter.grad
+        for name, gate in self._gates.items():
+            grad = self._parameters[name].grad
             if grad is None:
                 continue
             if grad.layout != torch.strided:
@@ -228,7 +235,7 @@ class Attached:
                     f"the gradient of {name!r} has layout {grad.layout}; expected a dense one",
                     "build the layer with sparse=False, or leave it out of the masks",
                 )
-            pairs.append((grad, self._gates[name]))
+            pairs.append((grad, gate))
         _multiply(pairs)
 
     def _masking(self, closure: Callable[[], Any]) -> Callable[[], Any]:

@@ -335,6 +335,19 @@ def test_parameters_of_two_optimisers_are_masked_by_each_its_own():
         assert (model.get_parameter(name)[~mask] == 0).all()
 
 
+def test_masks_that_keep_all_change_nothing():
+    model, reference = network(), network()
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    handle = Masks.dense(model).attach(model, optimizer)
+    train(model, optimizer)
+    train(reference, OPTIMIZERS["adam"](reference.parameters()))
+    for a, b in zip(model.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(a, b)
+    handle.update(some_masks())
+    train(model, optimizer)
+    assert_masked(model, optimizer, some_masks())
+
+
 def test_a_tied_weight_has_one_mask():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
@@ -348,7 +361,7 @@ def test_a_tied_weight_has_one_mask():
 def embedding_step():
     model = nn.Sequential(nn.Embedding(4, 2, sparse=True), nn.Linear(2, 2))
     optimizer = optim.SGD(model.parameters(), 0.1)
-    Masks.dense(model, ["0.weight"]).attach(model, optimizer)
+    Masks({"0.weight": torch.eye(4, 2)}).attach(model, optimizer)
     model(torch.tensor([1])).sum().backward()
     optimizer.step()
 
