@@ -102,7 +102,9 @@ def grow(
     if number == 0:
         return masks
     parameters = parameters_named(model, masks.shapes)
-    check_finite({n: p.detach() * masks[n].to(p.device) for n, p in parameters.items()})
+    for name, parameter in parameters.items():
+        missing = ~masks[name].to(parameter.device)
+        check_finite({name: parameter.detach().masked_fill(missing, 0)})
     step = GrowthStep(model, masks, generator, example_input, loss, batch, scores)
     grown = _checked(chosen(step, number), number, rule)
     new = masks.with_added(grown)

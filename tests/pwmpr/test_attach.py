@@ -348,6 +348,21 @@ def test_masks_that_keep_all_change_nothing():
     assert_masked(model, optimizer, some_masks())
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", ["sgd nesterov", "adamw", "adamw fused", "rprop"])
+def test_on_a_gpu(kind):
+    model, masks = network().cuda(), some_masks()
+    optimizer = OPTIMIZERS[kind](model.parameters())
+    handle = masks.attach(model, optimizer)
+    for new in (masks, some_masks(1)):
+        handle.update(new)
+        for x, y in batches(3):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x.cuda()), y.cuda()).backward()
+            optimizer.step()
+        assert_masked(model, optimizer, new, {"step_size": 1e-2})
+
+
 def test_a_tied_weight_has_one_mask():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight

@@ -267,6 +267,18 @@ def test_the_last_step_is_cut_to_the_target():
     assert odd.count == int(0.999 * 136)
 
 
+def test_missing_weights_may_hold_anything():
+    model, masks = network(), some_masks()
+    with torch.no_grad():
+        for name, mask in masks.items():
+            model.get_parameter(name)[~mask] = float("nan")
+    new = grow(model, masks, rule="random")
+    kept = [model.get_parameter(name)[mask] for name, mask in new.items()]
+    assert torch.cat(kept).isfinite().all()
+    batch = (torch.randn(4, 6), torch.arange(4) % 3)
+    assert grow(model, masks, rule="gradient", batch=batch).count == 50
+
+
 def test_growing_all_that_is_missing():
     model, masks = network(), some_masks(130)
     with pytest.warns(UserWarning, match="6 are missing: all of them"):
