@@ -1,0 +1,93 @@
+"""Which whole experiments can be run by name: data, network and the paper's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pwmpr.settings import Settings
+from topograph.check import check_choice
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named set of settings.
+
+    Attributes
+    ----------
+    line
+        What it is, in one line.
+    settings
+        Its settings; whatever is not stated here has the default of `Settings`.
+    """
+
+    line: str
+    settings: Settings
+
+
+def _recipe(name: str, line: str, **settings: object) -> Recipe:
+    return Recipe(line, Settings().with_changes(recipe=name, **settings))
+
+
+RECIPES = {
+    recipe.settings.recipe: recipe
+    for recipe in (
+        _recipe(
+            "digits",
+            "an MLP on scikit-learn's embedded 8×8 digits; under a minute on two cores",
+            data="digits",
+            model="mlp-64-128-64-10",
+            validation=0.2,
+            rough_epochs=5,
+            epochs=40,
+            batch=64,
+            lr=0.1,
+            threads=1,
+            precision="fp32",
+        ),
+        _recipe(
+            "fashion-mnist-mlp",
+            "an MLP 784-300-100-10 on Fashion-MNIST (IDX files in data_dir)",
+            data="fashion-mnist",
+            model="mlp-784-300-100-10",
+            rough_epochs=5,
+            epochs=40,
+        ),
+        _recipe(
+            "cifar10-resnet32",
+            "ResNet-32 on CIFAR-10 with the settings of P, Table 2 (data_dir)",
+            data="cifar10",
+            model="resnet32",
+            augment="crop-flip",
+            start_density=0.05,
+            rough_epochs=10,
+            iterations=30_000,
+        ),
+    )
+}
+
+
+def recipes() -> dict[str, str]:
+    """Return the recipes that `pwmpr.run` knows: name -> one line.
+
+    Examples
+    --------
+    >>> list(recipes())
+    ['digits', 'fashion-mnist-mlp', 'cifar10-resnet32']
+    """
+    return {name: recipe.line for name, recipe in RECIPES.items()}
+
+
+def recipe_settings(name: object) -> Settings:
+    """Return a recipe's settings.
+
+    Raises
+    ------
+    TopographError
+        If there is no recipe of that name; the nearest is named.
+
+    Examples
+    --------
+    >>> recipe_settings("cifar10-resnet32").iterations
+    30000
+    """
+    return RECIPES[check_choice(name, "recipe", RECIPES)].settings
