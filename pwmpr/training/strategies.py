@@ -1,0 +1,200 @@
+"""What a method does to the masks, and when: the strategies behind `pwmpr.methods`.
+
+A strategy holds no state of its own: what it decides is a function of the run's settings, history,
+masks and weights, all of which are in every checkpoint. So a run that is killed while it decides
+decides the same again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from pwmpr.counts import kept_at
+from pwmpr.growth import grow
+from pwmpr.masks import Masks
+from pwmpr.method import Method
+from pwmpr.plateau import Plateau, fit_plateau
+from pwmpr.scope import weights_in_scope
+from pwmpr.seeds import derive
+from pwmpr.training.schedule import Stage
+from topograph.errors import TopographError
+
+if TYPE_CHECKING:
+    from pwmpr.training.trainer import Trainer
+
+# What the ledger counts for a growth step: one pass of batch 1 on the sparse network, or one batch
+# through the network as if it were dense.
+PATH_RULES = ("pwmpr", "pwmp")
+GRADIENT_RULES = ("gradient",)
+
+
+class Strategy:
+    """Train at the start masks, once, with the full schedule (static sparse training).
+
+    Other methods override what they do differently. Every hook gets the trainer, may read all of
+    it, and changes masks through `Trainer.change_masks` alone.
+
+    Parameters
+    ----------
+    method
+        The method that it carries out.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    def start(self, trainer: Trainer) -> Masks:
+        """Return the masks that training starts with."""
+        settings = trainer.settings
+        if settings.density is None:
+            raise TopographError(
+                f"density is None; method {self.method.name!r} does not find its own density",
+                "pass e.g. density=0.1",
+            )
+        return start_masks(trainer, settings.density)
+
+    def first(self, trainer: Trainer) -> Stage:
+        """Return the first stage of training."""
+        return extensive_stage(trainer, cycle=0)
+
+    def next(self, trainer: Trainer) -> Stage | None:
+        """Decide what follows a stage that has ended; None ends the run."""
+        return None
+
+    def before_step(self, trainer: Trainer, batch: tuple[Any, Tensor]) -> bool:
+        """Act when gradients are there, dense ones included; return whether to skip the step."""
+        return False
+
+    def after_epoch(self, trainer: Trainer) -> None:
+        """Act when an epoch has ended and was evaluated."""
+
+    def stopping(self, trainer: Trainer) -> Plateau | None:
+        """Return the plateau fit so far, for methods that have one."""
+        return None
+
+
+class Dense(Strategy):
+    """Train every weight."""
+
+    def start(self, trainer: Trainer) -> Masks:
+        """Return masks that keep everything."""
+        return Masks.dense(trainer.model, weights_in_scope(trainer.model, trainer.settings.dense))
+
+
+class Grow(Strategy):
+    """Train roughly, grow by γ, until the plateau or the given density; then train extensively.
+
+    P, section 4. The point of the performance-density curve is the validation accuracy at the end
+    of each rough training, in the state that then grows.
+    """
+
+    def start(self, trainer: Trainer) -> Masks:
+        """Return the start masks at ρ_init."""
+        settings = trainer.settings
+        limit = self._limit(trainer)
+        if settings.start_density > limit:
+            raise TopographError(
+                f"start_density is {settings.start_density} and the density to grow to is {limit}; "
+                "growth removes nothing",
+                f"pass start_density={limit} or less",
+            )
+        return start_masks(trainer, settings.start_density)
+
+    def first(self, trainer: Trainer) -> Stage:
+        """Return the rough training at the start density."""
+        return rough_stage(trainer, cycle=0)
+
+    def next(self, trainer: Trainer) -> Stage | None:
+        """Grow and train roughly again, or turn to the extensive training."""
+        if trainer.stage is None or trainer.stage.phase == "extensive":
+            return None
+        if self._grown_enough(trainer):
+            if not trainer.settings.extensive:
+                return None
+            return extensive_stage(trainer, trainer.stage.cycle)
+        self._grow(trainer)
+        return rough_stage(trainer, trainer.stage.cycle + 1)
+
+    def stopping(self, trainer: Trainer) -> Plateau | None:
+        """Return the fit to the ends of all rough trainings so far."""
+        ends = {row["cycle"]: row for row in trainer.history if row["phase"] == "rough"}
+        if not ends:
+            return None
+        return fit_plateau(
+            [row["density"] for row in ends.values()],
+            [row["val_accuracy"] for row in ends.values()],
+            reference=trainer.settings.plateau_reference,
+        )
+
+    def _limit(self, trainer: Trainer) -> float:
+        settings = trainer.settings
+        return settings.max_density if settings.density is None else settings.density
+
+    def _grown_enough(self, trainer: Trainer) -> bool:
+        masks = trainer.masks
+        if masks.count >= kept_at(self._limit(trainer), masks.size):
+            return True
+        if trainer.settings.density is not None:
+            return False
+        fit = self.stopping(trainer)
+        return fit is not None and fit.stopped
+
+    def _grow(self, trainer: Trainer) -> None:
+        """Add ⌊γ · kept⌋ weights, fewer where the limit is nearer."""
+        settings, rule = trainer.settings, self.method.rule or ""
+        batch = None
+        if rule in PATH_RULES:
+            trainer.ledger.add_scoring(samples=1)
+        elif rule in GRADIENT_RULES:
+            batch = next(iter(trainer.train.epoch(trainer.progress.epoch, settings.batch)))
+            trainer.ledger.add_dense_gradient(len(batch[1]))
+        masks = grow(
+            trainer.model,
+            trainer.masks,
+            rule=rule,
+            fraction=settings.growth_ratio,
+            target=self._limit(trainer),
+            example_input=trainer.example_input,
+            loss=lambda model, pair: trainer.loss(model(pair[0]), pair[1]),
+            batch=batch,
+            seed=derive(settings.seed, "growth"),
+        )
+        trainer.change_masks(masks)
+
+
+STRATEGIES: dict[str, type[Strategy]] = {"grow": Grow, "static": Strategy, "dense": Dense}
+
+
+def strategy_for(method: Method) -> Strategy:
+    """Return the strategy that carries out a method."""
+    return STRATEGIES[method.strategy](method)
+
+
+def start_masks(trainer: Trainer, density: float) -> Masks:
+    """Return the start masks that the settings name, at a density."""
+    from pwmpr.starts import initial_masks
+
+    settings = trainer.settings
+    return initial_masks(
+        trainer.model,
+        density=density,
+        rule=settings.start,
+        example_input=trainer.example_input,
+        seed=derive(settings.seed, "start"),
+        dense=settings.dense,
+    )
+
+
+def rough_stage(trainer: Trainer, cycle: int) -> Stage:
+    """Return a stretch of rough training; early-stopped ones are capped at the full length."""
+    rough = trainer.settings.rough_epochs
+    if isinstance(rough, str):
+        return Stage("rough", cycle, trainer.full_steps, trainer.settings.patience)
+    return Stage("rough", cycle, rough * trainer.train.count(trainer.settings.batch))
+
+
+def extensive_stage(trainer: Trainer, cycle: int) -> Stage:
+    """Return the training with the full schedule."""
+    return Stage("extensive", cycle, trainer.full_steps)

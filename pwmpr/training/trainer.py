@@ -1,0 +1,318 @@
+"""How a network is trained: the one loop that every method runs in."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from pwmpr.cost import Ledger
+from pwmpr.data.batches import Batches
+from pwmpr.folder import RunFolder
+from pwmpr.masks import Masks
+from pwmpr.seeds import derive
+from pwmpr.settings import Settings
+from pwmpr.training.evaluate import Loss, Score, evaluate
+from pwmpr.training.interrupt import Interrupt
+from pwmpr.training.machine import Machine
+from pwmpr.training.optimizers import build_optimizer
+from pwmpr.training.progress import Progress
+from pwmpr.training.schedule import Stage, learning_rate
+from pwmpr.training.strategies import Strategy
+from topograph.errors import TopographError
+
+# Steps between looks at whether the loss is finite: looking waits for the device.
+FINITE_EVERY = 50
+
+
+class Trainer:
+    """A run under way: model, masks, optimiser, data, account and history.
+
+    Parameters
+    ----------
+    settings
+        All settings, resolved.
+    model
+        Trained in place.
+    train, validation
+        Batches to train on and to evaluate after every epoch.
+    loss
+        ``loss(output, target)``, a scalar.
+    strategy
+        What happens to the masks.
+    machine
+        Where and how it computes.
+    ledger
+        The account of FLOPs.
+    folder
+        Where everything is written.
+    example_input
+        One sample as the model takes it, on the device.
+    progress_bar
+        Called with (step, description) after every step.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        model: nn.Module,
+        train: Batches,
+        validation: Batches,
+        loss: Loss,
+        strategy: Strategy,
+        machine: Machine,
+        ledger: Ledger,
+        folder: RunFolder,
+        example_input: Any,
+        progress_bar: Callable[[Trainer], None] = lambda trainer: None,
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.train = train
+        self.validation = validation
+        self.loss = loss
+        self.strategy = strategy
+        self.machine = machine
+        self.ledger = ledger
+        self.folder = folder
+        self.example_input = example_input
+        self.progress_bar = progress_bar
+        self.progress = Progress()
+        self.history: list[dict[str, Any]] = []
+        self.snapshots: list[dict[str, Any]] = []
+        self.stage: Stage | None = None
+        self.optimizer = build_optimizer(settings, model)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=machine.device)
+        self._interrupt = Interrupt()
+
+    @property
+    def masks(self) -> Masks:
+        """The masks at work."""
+        return self._attached.masks
+
+    @property
+    def full_steps(self) -> int:
+        """Optimiser steps of extensive (and of full dense) training."""
+        if self.settings.iterations is not None:
+            return self.settings.iterations
+        return (self.settings.epochs or 1) * self.train.count(self.settings.batch)
+
+    def run(self) -> None:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises
+        ------
+        TopographError
+            If the loss stops being finite, or a file cannot be written.
+        KeyboardInterrupt, SystemExit
+            After SIGINT or SIGTERM, with a checkpoint written.
+        """
+        with self._interrupt.watching():
+            checkpoint = self.folder.checkpoints.load()
+            if checkpoint is None:
+                self._begin()
+            else:
+                self._restore(checkpoint)
+            while self.stage is not None:
+                while not self._stage_is_over():
+                    self._epoch()
+                self._next_stage()
+        if self._interrupt.requested:  # it came after the last step: nothing is left to resume
+            self._interrupt.leave()
+
+    def _begin(self) -> None:
+        torch.manual_seed(derive(self.settings.seed, "global"))
+        started = time.perf_counter()
+        self._put_on(self.strategy.start(self))
+        self.stage = self.strategy.first(self)
+        self._record_snapshot()
+        self.progress.seconds["topology"] += time.perf_counter() - started
+        self.folder.set_history([])
+        self._save()
+
+    def _put_on(self, masks: Masks) -> None:
+        self._attached = masks.attach(self.model, self.optimizer)
+        self.ledger.keep(masks.counts)
+
+    def change_masks(self, masks: Masks) -> None:
+        """Go on with other masks: kept weights keep value and momentum, new ones start at zero.
+
+        Parameters
+        ----------
+        masks
+            Of the same parameters.
+        """
+        self._attached.update(masks)
+        self.ledger.keep(masks.counts)
+        self.progress.snapshot += 1
+        self._record_snapshot()
+
+    def _record_snapshot(self) -> None:
+        index = self.progress.snapshot
+        self.masks.save(self.folder.masks_path(index))
+        self.snapshots.append(
+            {
+                "index": index,
+                "step": self.progress.step,
+                "epoch": self.progress.epoch,
+                "density": self.masks.density,
+                "count": self.masks.count,
+                "digest": self.masks.digest(),
+            }
+        )
+        self.folder.set_snapshots(self.snapshots)
+
+    # one epoch
+
+    def _epoch(self) -> None:
+        """Train on the rest of the present epoch, evaluate, write it down."""
+        stage, now, settings = self._stage, self.progress, self.settings
+        started = time.perf_counter()
+        self.model.train()
+        for x, y in self.train.epoch(now.epoch, settings.batch, start=now.batch):
+            if now.stage_step == stage.steps:
+                break
+            lr = learning_rate(settings, stage, now.stage_step, now.step)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            with self.machine.autocast():
+                loss = self.loss(self.model(x), y)
+            self.optimizer.zero_grad()
+            loss.backward()
+            if not self.strategy.before_step(self, (x, y)):
+                self.optimizer.step()
+            self.ledger.add_training(len(y))
+            self._loss_sum += loss.detach() * len(y)
+            now.samples += len(y)
+            now.step += 1
+            now.stage_step += 1
+            now.batch += 1
+            if now.step % FINITE_EVERY == 0:
+                self._check_finite()
+            self.progress_bar(self)
+            if self._interrupt.requested:
+                now.seconds["training"] += time.perf_counter() - started
+                self._save()
+                self._interrupt.leave()
+        train_loss = self._check_finite() / now.samples
+        trained = time.perf_counter()
+        now.seconds["training"] += trained - started
+        score = evaluate(self.model, self.validation, self.loss, self.machine)
+        now.seconds["evaluation"] += time.perf_counter() - trained
+        self._end_epoch(train_loss, score)
+
+    def _end_epoch(self, train_loss: float, score: Score) -> None:
+        stage, now = self._stage, self.progress
+        now.epoch += 1
+        now.stage_epoch += 1
+        now.batch = now.samples = 0
+        self._loss_sum.zero_()
+        now.epochs_since_best += 1
+        if score.loss < now.best_loss:
+            now.best_loss, now.epochs_since_best = score.loss, 0
+        row = {
+            "phase": stage.phase,
+            "cycle": stage.cycle,
+            "epoch": now.epoch,
+            "step": now.step,
+            "density": self.masks.density,
+            "count": self.masks.count,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": train_loss,
+            "val_loss": score.loss,
+            "val_accuracy": score.accuracy,
+            "flops": self.ledger.total,
+            "seconds": round(sum(now.seconds.values()), 3),
+        }
+        self.history.append(row)
+        self.folder.add_history(row)
+        self.strategy.after_epoch(self)
+        if now.epoch % self.settings.checkpoint_epochs == 0 or self._stage_is_over():
+            self._save()
+
+    def _check_finite(self) -> float:
+        """Return the epoch's summed loss, once it is known to be finite."""
+        total = float(self._loss_sum)
+        lr = self.optimizer.param_groups[0]["lr"]
+        if not math.isfinite(total):
+            raise TopographError(
+                f"the training loss is {total} by step {self.progress.step} (learning rate {lr:g}, "
+                f"density {self.masks.density:.3g}, {self.machine.precision})",
+                "lower lr, or pass warmup= or precision='fp32'; the checkpoint of the last good "
+                f"epoch is in {self.folder.path}",
+            )
+        return total
+
+    # stages
+
+    @property
+    def _stage(self) -> Stage:
+        if self.stage is None:
+            raise TopographError("the run is over", "start another run")
+        return self.stage
+
+    def _stage_is_over(self) -> bool:
+        """Return whether a whole epoch has ended and the stage with it."""
+        stage, now = self._stage, self.progress
+        stale = stage.patience is not None and now.epochs_since_best >= stage.patience
+        return now.batch == 0 and (now.stage_step >= stage.steps or stale)
+
+    def _next_stage(self) -> None:
+        """Keep the weights, let the strategy change the masks, begin the next stage."""
+        started = time.perf_counter()
+        if self._stage.phase == "rough" and self.settings.weight_snapshots:
+            state = self.model.state_dict()
+            self.folder.write_weights(self.progress.snapshot, state, self.masks)
+        self.stage = self.strategy.next(self)
+        now = self.progress
+        now.stage_step = now.stage_epoch = now.epochs_since_best = 0
+        now.best_loss = math.inf
+        now.seconds["topology"] += time.perf_counter() - started
+        self._save()
+
+    # checkpoints
+
+    def _save(self) -> None:
+        cuda = self.machine.device.startswith("cuda")
+        self.folder.checkpoints.save(
+            {
+                "progress": asdict(self.progress),
+                "stage": None if self.stage is None else self.stage.to_dict(),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "masks": dict(self.masks),
+                "loss_sum": self._loss_sum,
+                "history": self.history,
+                "snapshots": self.snapshots,
+                "ledger": self.ledger.state_dict(),
+                "generator": torch.get_rng_state(),
+                "cuda_generator": torch.cuda.get_rng_state(self.machine.device) if cuda else None,
+            }
+        )
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.progress = Progress(**state["progress"])
+        self.stage = None if state["stage"] is None else Stage(**state["stage"])
+        self.history, self.snapshots = state["history"], state["snapshots"]
+        self.folder.set_history(self.history)
+        self.folder.set_snapshots(self.snapshots)
+        self.ledger.load_state_dict(state["ledger"])
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise TopographError(
+                f"the checkpoint in {self.folder.path} does not fit the model ({error})",
+                "resume with the model that the run was started with",
+            ) from None
+        self._put_on(Masks(state["masks"]))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._loss_sum.copy_(state["loss_sum"])
+        torch.set_rng_state(state["generator"])
+        if state["cuda_generator"] is not None and self.machine.device.startswith("cuda"):
+            torch.cuda.set_rng_state(state["cuda_generator"], self.machine.device)
