@@ -1,0 +1,178 @@
+"""What the command ``pwmpr`` does.
+
+Exit status 0 when all is well; 1 with one line on stderr that says what is wrong and what to do; 2
+for a command that cannot be understood; 130 or 143 after an interrupt, with a checkpoint written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pwmpr
+from pwmpr.method import methods
+from pwmpr.options import descriptions, parse
+from pwmpr.recipe import recipe_settings, recipes
+from pwmpr.settings import NAMES, Settings
+from topograph.errors import TopographError
+
+if TYPE_CHECKING:
+    from pwmpr.result import RunResult
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Parameters
+    ----------
+    arguments
+        What stands after ``pwmpr``; by default the process's own.
+    """
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        parser.error(_unknown(rest, options.command))
+    try:
+        status: int = options.action(options, parser)
+        return status
+    except TopographError as error:
+        if options.debug:
+            raise
+        print(f"pwmpr: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("pwmpr: interrupted; pwmpr resume DIR goes on with a run", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away
+        sys.stderr.close()
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = argparse.ArgumentParser(
+        prog="pwmpr", description="Grow sparse networks until accuracy stops rising."
+    )
+    parser.add_argument("--version", action="version", version=f"pwmpr {pwmpr.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        parents=[shared],
+        help="train one network by a recipe",
+        description="Train one network by a recipe, from start masks to its final density.",
+        allow_abbrev=False,
+    )
+    run.add_argument("recipe", help=", ".join(recipes()))
+    run.add_argument("--out", metavar="DIR", help="the run's folder, new (default: under runs/)")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    settings = run.add_argument_group("settings (defaults are the recipe's)")
+    lines = descriptions()
+    for name in NAMES:
+        if name != "recipe":
+            flags = [f"--{name.replace('_', '-')}"] + ([f"--{name}"] if "_" in name else [])
+            settings.add_argument(
+                *flags, dest=f"set_{name}", metavar="V", help=lines[name].replace("%", "%%")
+            )
+    run.set_defaults(action=_run)
+
+    resume = commands.add_parser("resume", parents=[shared], help="go on with a run that stopped")
+    resume.add_argument("folder", metavar="DIR")
+    resume.add_argument("--quiet", action="store_true", help="no progress bar")
+    resume.set_defaults(action=_resume)
+
+    show = commands.add_parser("show", parents=[shared], help="show what a run has come to")
+    show.add_argument("folder", metavar="DIR")
+    show.add_argument("--json", action="store_true", help="the numbers of result.json")
+    show.set_defaults(action=_show)
+
+    for name, table, what in (
+        ("recipes", recipes, "list the recipes"),
+        ("methods", methods, "list the methods"),
+    ):
+        command = commands.add_parser(name, parents=[shared], help=what)
+        command.set_defaults(action=lambda options, parser, table=table: _list(table()))
+    return parser
+
+
+def _unknown(rest: list[str], command: str) -> str:
+    """Return what is wrong with arguments that no option takes."""
+    flags = [argument.partition("=")[0] for argument in rest if argument.startswith("--")]
+    if command != "run" or not flags:
+        return f"unrecognized arguments: {' '.join(rest)}"
+    near = difflib.get_close_matches(flags[0].lstrip("-").replace("-", "_"), NAMES, n=1)
+    hint = f"did you mean --{near[0].replace('_', '-')}?" if near else "see pwmpr run --help"
+    return f"{flags[0]} is no setting of a run; {hint}"
+
+
+def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    recipe_settings(options.recipe)
+    changes: dict[str, Any] = {}
+    for name in NAMES:
+        text = getattr(options, f"set_{name}", None)
+        if text is not None:
+            try:
+                changes[name] = parse(name, text)
+            except TopographError as error:
+                parser.error(error.problem)
+    from pwmpr.running import run
+
+    result = run(options.recipe, out=options.out, progress=_progress(options), **changes)
+    return _print(result)
+
+
+def _resume(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from pwmpr.running import resume
+
+    return _print(resume(options.folder, progress=_progress(options)))
+
+
+def _show(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from pwmpr.folder import RunFolder
+
+    folder = RunFolder.open(options.folder)
+    if options.json:
+        print(json.dumps(folder.result(), indent=2))
+        return 0
+    if folder.finished:
+        from pwmpr.result import RunResult
+
+        result = RunResult.load(folder.path, weights=False)
+        print(result)
+        print()
+        print(result.curve.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+        return 0
+    settings = Settings.from_dict(folder.settings()["settings"])
+    print(f"run       {settings.recipe}, method {settings.method}, seed {settings.seed}")
+    rows = folder.history()
+    state = "before its first epoch"
+    if rows:
+        last = rows[-1]
+        state = (
+            f"{last['phase']} cycle {last['cycle']}, epoch {last['epoch']}, density "
+            f"{last['density']:.4g}, validation accuracy {last['val_accuracy']:.2%}"
+        )
+    print(f"state     unfinished: {state}")
+    print(f"go on     pwmpr resume {folder.path}")
+    return 0
+
+
+def _progress(options: argparse.Namespace) -> bool | None:
+    return False if options.quiet else None
+
+
+def _print(result: RunResult) -> int:
+    print(result)
+    return 0
+
+
+def _list(lines: dict[str, str]) -> int:
+    width = max(map(len, lines))
+    for name, line in lines.items():
+        print(f"{name:<{width}}  {line}")
+    return 0

@@ -1,0 +1,215 @@
+"""How a run is put together, carried out, resumed and loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pwmpr.data.parts import Parts, prepare_parts
+from pwmpr.folder import RunFolder
+from pwmpr.method import method_named
+from pwmpr.recipe import recipe_settings
+from pwmpr.result import RunResult
+from pwmpr.settings import Settings
+from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options
+from pwmpr.training.display import Display
+from pwmpr.training.evaluate import Loss
+from pwmpr.training.machine import choose_machine
+from topograph.errors import TopographError
+
+
+def run(
+    recipe: str | None = None,
+    *,
+    model: nn.Module | str | None = None,
+    train: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    loss: Loss | None = None,
+    out: str | Path | None = None,
+    progress: bool | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Train one network from start masks to its final density, and keep everything.
+
+    Parameters
+    ----------
+    recipe : str, optional
+        A recipe by name (`pwmpr.recipes`). Without one, ``model``, ``train`` and ``epochs`` (or
+        ``iterations``) are needed.
+    model : nn.Module or str, optional
+        A network of one's own, trained in place; or a name for `pwmpr.models.build`.
+    train, validation, test : optional
+        Map-style data sets of (input, target) pairs, or pairs of tensors. Without ``validation``,
+        a tenth of the training data (``validation=0.2``: a fifth) is held out by the seed; without
+        ``test``, accuracy is that on the validation data.
+    loss : callable, optional
+        ``loss(output, target)``, a scalar; cross-entropy by default.
+    out : str or Path, optional
+        The run's folder, new. By default ``runs/<recipe>-<method>-s<seed>-<hash of the settings>``,
+        with a number behind it if that exists.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal and in a notebook.
+    settings
+        Any other setting of `pwmpr.settings.Settings`: ``method``, ``seed``, ``density``,
+        ``data_dir``, ``epochs``, ``batch``, ``lr``, ``device``, …
+
+    Returns
+    -------
+    RunResult
+        History, density, accuracy, cost, stopping, snapshots, model, masks.
+
+    Raises
+    ------
+    TopographError
+        For an unknown recipe or setting (the nearest name is given), data that cannot be read, a
+        model that does not fit the data, a loss that is not finite, a folder that holds a run.
+
+    Notes
+    -----
+    The same settings, data and number of threads give the same result, bit for bit, on a CPU. The
+    weights at the end are the result: no epoch is picked by its validation accuracy.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = run(model=torch.nn.Linear(8, 2), train=(x, (x[:, 0] > 0).long()),
+    ...                  method="random", density=0.5, start="random", start_density=0.25,
+    ...                  rough_epochs=1, epochs=2, batch=16, out=folder + "/run")
+    >>> result.density, len(result.history)
+    (0.5, 6)
+    """
+    wanted = recipe_settings(recipe) if recipe is not None else Settings()
+    if isinstance(model, str):
+        settings["model"] = model
+        model = None
+    if isinstance(validation, numbers.Real):
+        settings["validation"] = validation
+        validation = None
+    if model is not None:
+        settings["model"] = ""
+    if train is not None:
+        settings["data"] = ""
+    wanted = wanted.with_changes(**settings)
+    method_named(wanted.method)
+    parts = prepare_parts(wanted, train, validation, test)
+    path = _free_folder(wanted) if out is None else Path(out).expanduser()
+    return _carry_out(wanted, model, parts, loss, RunFolder.create(path), progress, resumed=False)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    model: nn.Module | None = None,
+    train: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    loss: Loss | None = None,
+    progress: bool | None = None,
+) -> RunResult:
+    """Go on where a run stopped, to the result that it would have had.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder of a run. A finished one is loaded.
+    model, train, validation, test, loss : optional
+        What the run was started with, if they were one's own.
+    progress : bool, optional
+        As in `run`.
+
+    Returns
+    -------
+    RunResult
+        The same, bit for bit, as without the stop (on a CPU, with the same number of threads).
+
+    Raises
+    ------
+    TopographError
+        If the folder holds no run, another process is writing it, no checkpoint is whole, or
+        model or data are not those of the run.
+    """
+    opened = RunFolder.open(folder)
+    if opened.finished:
+        return RunResult.load(folder, model)
+    described = opened.settings()
+    settings = Settings.from_dict(described["settings"])
+    if not settings.model and model is None:
+        raise TopographError(
+            f"the run in {opened.path} trains a model of its own "
+            f"({described['model']['class']}), which is not in the folder",
+            "pass the same model, freshly made, as model=",
+        )
+    if not settings.data and train is None:
+        raise TopographError(
+            f"the run in {opened.path} trains on data of its own, which are not in the folder",
+            "pass the same data sets as train=, validation=, test=",
+        )
+    parts = prepare_parts(settings, train, validation, test)
+    if parts.description != described["data"]:
+        raise TopographError(
+            f"the data are {parts.description}; the run in {opened.path} has {described['data']}",
+            "resume with the data that the run was started with",
+        )
+    return _carry_out(settings, model, parts, loss, opened, progress, resumed=True)
+
+
+def load(folder: str | Path, model: nn.Module | None = None) -> RunResult:
+    """Return the result of a finished run; see `RunResult.load`."""
+    return RunResult.load(folder, model)
+
+
+def _carry_out(
+    settings: Settings,
+    model: nn.Module | None,
+    parts: Parts,
+    loss: Loss | None,
+    folder: RunFolder,
+    progress: bool | None,
+    *,
+    resumed: bool,
+) -> RunResult:
+    display = Display(progress)
+    try:
+        if settings.iterations is None and settings.epochs is None:
+            raise TopographError(
+                "epochs and iterations are None; expected the length of the extensive training",
+                "pass e.g. epochs=30",
+            )
+        folder.lock()
+        options = model_options(settings, parts.known)
+        model = model or build_model(settings, options)
+        machine = choose_machine(settings, model)
+        settings = dataclasses.replace(
+            settings, precision=machine.precision, threads=machine.threads, device=machine.device
+        )
+        with machine.active():
+            trainer = assemble(settings, model, parts, loss, folder, machine)
+            trainer.progress_bar = display
+            if not resumed:
+                folder.write_settings(describe(trainer, options, parts))
+            trainer.run()
+            summary = finish(trainer, parts)
+    except BaseException:
+        if not resumed and not folder.checkpoints:
+            folder.discard()
+        raise
+    finally:
+        display.close()
+        folder.close()
+    return RunResult.gather(folder, settings, summary, model)
+
+
+def _free_folder(settings: Settings) -> Path:
+    name = f"{settings.recipe}-{settings.method}-s{settings.seed}-{settings.digest()}"
+    path, number = Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path
