@@ -87,6 +87,9 @@ MULTIPLYING = packets("mul div")
 #: One activation written into a part of another.
 SCATTERING = packets("select_scatter slice_scatter diagonal_scatter")
 
+#: The result holds the elements of the second argument, in the shape of the first.
+COPYING = packets("copy")
+
 #: Constants in the shape of an activation: no path comes out.
 FILLING = packets(
     "fill zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones"

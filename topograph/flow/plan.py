@@ -1,0 +1,102 @@
+"""Which steps do the paths of a traced model take from its inputs to its outputs.
+
+Decided once a trace, without weights. Only what the outputs need along paths is kept, so that an
+operator without a rule is refused only where a path would have to pass it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+from torch import fx
+
+from topograph.capture.trace import Trace
+from topograph.capture.weights import Operator
+from topograph.flow.planning import Planner
+from topograph.flow.rules import multiply_adds
+from topograph.flow.steps import Step, refused
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The steps that the paths of a traced model take, in order of computation.
+
+    Attributes
+    ----------
+    steps
+        What is needed of the graph, inputs left out.
+    inputs, outputs
+        The placeholders and the returned nodes that lie on paths.
+    last_use
+        Index of a step to the nodes whose values no later step needs.
+    multiply_adds
+        Multiplications of weights for one sample.
+    """
+
+    trace: Trace
+    steps: tuple[Step, ...]
+    inputs: tuple[fx.Node, ...]
+    outputs: tuple[fx.Node, ...]
+    last_use: dict[int, tuple[fx.Node, ...]]
+    multiply_adds: int
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The uses of weights that paths run through."""
+        return tuple(step.operator for step in self.steps if step.operator is not None)
+
+
+def plan(trace: Trace, norm: str = "identity") -> Plan:
+    """Return the steps of a trace's paths (computed once).
+
+    Parameters
+    ----------
+    trace
+        A traced model.
+    norm
+        ``"identity"``: normalisations are transparent; ``"scale"``: they multiply by |γ|/√(var+ε).
+
+    Raises
+    ------
+    TopographError
+        If a path meets an operator that has no rule.
+    """
+    known = _PLANS.setdefault(trace, {})
+    if norm not in known:
+        planner = Planner(trace, norm)
+        planner.run()
+        known[norm] = _needed(planner)
+    return known[norm]
+
+
+_PLANS: weakref.WeakKeyDictionary[Trace, dict[str, Plan]] = weakref.WeakKeyDictionary()
+
+
+def _needed(planner: Planner) -> Plan:
+    """Keep what the outputs need along paths, and refuse what has no rule there."""
+    trace = planner.trace
+    outputs = [node for node in trace.outputs if node in planner.facts]
+    live: set[fx.Node] = set(outputs)
+    for node in reversed(trace.graph.nodes):
+        if node in live and node in planner.steps:
+            live.update(planner.steps[node].operands)
+    steps = tuple(step for node, step in planner.steps.items() if node in live)
+    for step in steps:
+        if step.rule is refused:
+            refused(step.node)
+    last: dict[fx.Node, int] = {}
+    for index, step in enumerate(steps):
+        last.update(dict.fromkeys(step.operands, index))
+    freed: dict[int, tuple[fx.Node, ...]] = {}
+    for node, index in last.items():
+        if node not in outputs:
+            freed[index] = (*freed.get(index, ()), node)
+    return Plan(
+        trace,
+        steps,
+        tuple(node for node in trace.inputs if node in live),
+        tuple(outputs),
+        freed,
+        sum(multiply_adds(s.operator) for s in steps if s.operator is not None),
+    )

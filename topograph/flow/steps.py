@@ -1,0 +1,81 @@
+"""What a step of the tensor path is, and what is known of a value without computing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, fx
+
+from topograph.capture.trace import place_of
+from topograph.capture.weights import Operator
+from topograph.errors import TopographError
+from topograph.flow import rules
+from topograph.flow.rules import Rule
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known of a node's value without computing it.
+
+    Attributes
+    ----------
+    root
+        Number of the signal of which the value is a function element by element: two values of
+        one root hold the same units in the same places.
+    gate
+        Rank as a gate (see ``vocabulary.GATES``), 0 for none.
+    statistic
+        The root of the signal over whose axes the value was taken, if it was.
+    """
+
+    root: int
+    gate: int = 0
+    statistic: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator on a path.
+
+    Attributes
+    ----------
+    node
+        The operator's node.
+    operands
+        The nodes that the paths come from.
+    rule
+        What it does to them; None if the value is the operand's, as it is. Weighted operators
+        have none.
+    operator
+        The use of a weight, for a weighted operator.
+    item
+        Which of the operand's several values is meant, for a ``getitem``.
+    """
+
+    node: fx.Node
+    operands: tuple[fx.Node, ...]
+    rule: Rule | None = None
+    operator: Operator | None = None
+    item: int | None = None
+
+    @property
+    def rescaling(self) -> bool:
+        """Whether the rule may make numbers larger or smaller."""
+        return self.rule not in _MOVING
+
+    @property
+    def splits(self) -> bool:
+        """Whether there are several results."""
+        return self.rule is rules.readdress and not isinstance(self.node.meta["val"], Tensor)
+
+
+_MOVING = (rules.readdress, rules.broadcast, rules.join, rules.scatter, rules.pad)
+
+
+def refused(node: fx.Node, *_: Tensor) -> Tensor:
+    """Stand in for a rule where there is none."""
+    raise TopographError(
+        f"{place_of(node)} has no rule for how paths run through it",
+        "take the part of the model before or after it, or replace the operator by ones that have "
+        "a rule (linear, convolution, pooling, re-addressing, sums, gates, pointwise functions)",
+    )

@@ -1,0 +1,278 @@
+"""How much path weight runs through every channel, and how much would a new weight add."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, fx, nn
+
+from topograph.capture.layout import Layout, layout
+from topograph.capture.trace import ExampleInput, Trace, trace
+from topograph.capture.weights import Binding, Masks, Operator
+from topograph.check import check_choice
+from topograph.errors import TopographError
+from topograph.flow.blockfloat import ZERO_EXPONENT, BlockFloat, aligned, normalised, shift_
+from topograph.flow.plan import Plan, plan
+from topograph.flow.precision import exact_arithmetic
+from topograph.flow.replay import replay
+from topograph.flow.shares import at_nodes, shares
+from topograph.flow.tape import Tape
+
+# Up to so many multiplications a sample, float64 costs milliseconds more than float32.
+_CHEAP = 500_000_000
+
+# How far the total taken forward may be from the total taken backward, relative: rounding keeps
+# below a tenth of this at a thousand layers. Further apart, something underflowed on the way.
+_AGREEMENT = {torch.float32: 1e-5, torch.float64: 1e-9}
+
+
+@dataclass(frozen=True, eq=False)
+class PathFlow:
+    """Path weight in a model's tensors, made by :func:`path_flow`.
+
+    Attributes
+    ----------
+    scores
+        Parameter name to a tensor of the parameter's shape, on its device: the PWMP score
+        S(i, j) = φ(i) ψ(j) of every weight position, present or missing, summed over the places
+        it is used at, times one factor for all parameters that brings the largest near 1
+        (``log S = log(scores) + log_scale``). Adding a weight w raises R by w S for w > 0. Weights
+        that no path runs through (query and key projections, gates) have no entry.
+    share
+        Group name to the float64 shares C/R of its nodes, 0 to 1, summed over positions.
+    log_total
+        log R, natural; -inf where no path is left.
+    log_scale
+        log of the factor taken out of the scores.
+    inputs, outputs, hidden
+        Names of the groups that paths start from, end in, and run through between.
+    offsets
+        Group name to the id of its first node in the channel graph.
+    dtype
+        The type of number that was computed with.
+    """
+
+    scores: Mapping[str, Tensor] = field(repr=False)
+    share: Mapping[str, Tensor] = field(repr=False)
+    log_total: float
+    log_scale: float
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    hidden: tuple[str, ...] = field(repr=False)
+    offsets: Mapping[str, int] = field(repr=False)
+    dtype: torch.dtype
+
+
+def path_flow(
+    model: nn.Module,
+    example_input: ExampleInput,
+    masks: Masks | None = None,
+    norm: str = "identity",
+    dtype: torch.dtype | None = None,
+) -> PathFlow:
+    """Sum path weights through a model's tensors: the tensor path.
+
+    The model is made linear: weights |θ ⊙ m|, no bias, activations and gates passed through,
+    maxima as means. One forward pass of one all-ones sample gives the complexity φ of every
+    element, one backward pass of the summed outputs (R, the total) its generality ψ; the gradient
+    with respect to |θ ⊙ m| is the score S. Each tensor carries its own power of two, so nothing
+    overflows at any depth. The model is not changed.
+
+    Parameters
+    ----------
+    model
+        Any ``nn.Module`` with a fixed operator graph; computed where its weights are.
+    example_input
+        A tensor, tuple of positional or dict of keyword arguments with a batch dimension; only
+        shapes and types matter.
+    masks
+        Parameter name to bool tensor of the parameter's shape, True = kept. For others the mask is
+        found in the model (``torch.nn.utils.prune``, parametrisations) or is where the weight is
+        not 0.
+    norm
+        ``"identity"``: normalisation is transparent; ``"scale"``: it multiplies by |γ|/√(var + ε).
+    dtype
+        ``torch.float64`` or ``torch.float32``. By default float64, except for models of more than
+        5e8 multiplications a sample and no float64 weights, which are computed in float32 (shares
+        within 3e-6) and again in float64 if float32 does not hold their range.
+
+    Returns
+    -------
+    PathFlow
+        Scores by parameter, shares by group, and log R.
+
+    Raises
+    ------
+    TopographError
+        If the model cannot be captured, a path meets an operator without a rule, a mask does not
+        fit, or the path weights of one tensor span more than the range of the type.
+
+    References
+    ----------
+    The growth paper, eq. 4 and 5, Algorithm 1 and appendix A.3; SynFlow (Tanaka et al. 2020) for
+    the all-ones pass.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
+    >>> with torch.no_grad():
+    ...     _ = model[0].weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 2.0]]))
+    ...     _ = model[2].weight.copy_(torch.tensor([[3.0, -1.0]]))
+    >>> flow = path_flow(model, torch.zeros(1, 2))
+    >>> round(math.exp(flow.log_total), 6)      # R = 3 + 3 + 2
+    8.0
+    >>> flow.share["0"].tolist()                # the hidden neurons' parts of R
+    [0.75, 0.25]
+    >>> (flow.scores["0.weight"] * math.exp(flow.log_scale)).tolist()
+    [[3.0, 3.0], [1.0, 1.0]]
+    """
+    check_choice(norm, "norm", ("identity", "scale"))
+    if dtype not in (None, torch.float32, torch.float64):
+        raise TopographError(
+            f"dtype is {dtype!r}; expected torch.float64, torch.float32 or None",
+            "leave dtype out: the model's size decides",
+        )
+    traced = trace(model, example_input)
+    steps = plan(traced, norm)
+    binding = Binding(traced, model, masks)
+    groups = _layout(traced, binding)
+    for attempt in _types(steps, binding, dtype):
+        flow = _flow(steps, binding, groups, attempt)
+        if flow is not None:
+            return flow
+    raise TopographError(
+        "the path weights in one tensor of the model span more than the range of "
+        f"{attempt}, so sums of them come out wrong",
+        "pass dtype=torch.float64"
+        if attempt is torch.float32
+        else "look for weights that are many powers of ten larger or smaller than their neighbours",
+    )
+
+
+def _types(steps: Plan, binding: Binding, dtype: torch.dtype | None) -> list[torch.dtype]:
+    """Return the types to try in order."""
+    if dtype is not None:
+        return [dtype]
+    weights = [binding.weight(op) for op in steps.operators]
+    if any(weight.device.type == "mps" for weight in weights):
+        return [torch.float32]  # the only one there
+    if steps.multiply_adds <= _CHEAP or any(weight.dtype == torch.float64 for weight in weights):
+        return [torch.float64]
+    return [torch.float32, torch.float64]
+
+
+def _flow(steps: Plan, binding: Binding, groups: Layout, dtype: torch.dtype) -> PathFlow | None:
+    """Return the flow computed in ``dtype``, or None if that does not hold its range."""
+    nodes = list(dict.fromkeys([*steps.inputs, *(site.node for site in groups.sites.values())]))
+    leaves: dict[fx.Node, Tensor] = {}
+
+    def leaf(op: Operator) -> Tensor:
+        if op.leaf not in leaves:
+            leaves[op.leaf] = binding.magnitude(op).to(dtype)
+        return leaves[op.leaf]
+
+    tape = Tape()
+    with exact_arithmetic():
+        values = replay(steps, binding, leaf=leaf, keep=nodes, tape=tape, dtype=dtype)
+        nodes = [node for node in nodes if node in values]
+        outputs = [values[node] for node in steps.outputs]
+        total = _sum(outputs, dtype)
+        found, weights = tape.gradients(outputs, [values[node] for node in nodes])
+        gradients = at_nodes(nodes, found)
+        from_inputs = _sum(
+            [
+                BlockFloat(
+                    values[node].mantissa * gradients[node].mantissa,
+                    values[node].exponent + gradients[node].exponent,
+                )
+                for node in steps.inputs
+                if node in gradients
+            ],
+            dtype,
+        )
+        if not _agree(total, from_inputs, _AGREEMENT[dtype]):
+            return None
+        if not float(total.mantissa) and _connected(steps, binding, dtype):
+            return None
+        scores = _scores(steps, weights, leaves)
+        if scores is None:
+            return None
+        share = shares(groups, values, gradients, total)
+    return PathFlow(
+        scores=scores[0],
+        share=share,
+        log_total=total.log_sum(),
+        log_scale=scores[1] * math.log(2),
+        inputs=groups.inputs,
+        outputs=groups.outputs,
+        hidden=groups.hidden,
+        offsets={name: group.start for name, group in groups.groups.items()},
+        dtype=dtype,
+    )
+
+
+def _sum(blocks: list[BlockFloat], dtype: torch.dtype) -> BlockFloat:
+    """Return the sum of all elements, of shape (1,) in float64."""
+    sums = [
+        normalised(BlockFloat(b.mantissa.sum(dtype=torch.float64).reshape(1).cpu(), b.exponent))
+        for b in blocks
+    ]
+    if not sums:
+        return BlockFloat(torch.zeros(1, dtype=torch.float64))
+    parts, exponent = aligned(sums)
+    return normalised(BlockFloat(torch.stack(parts).sum(0), exponent))
+
+
+def _agree(one: BlockFloat, other: BlockFloat, tolerance: float) -> bool:
+    """Whether the paths summed forward and backward come to the same total."""
+    (first, second), _ = aligned((one, other))
+    a, b = float(first), float(second)
+    return math.isfinite(a) and math.isfinite(b) and abs(a - b) <= tolerance * max(a, b)
+
+
+def _connected(steps: Plan, binding: Binding, dtype: torch.dtype) -> bool:
+    """Whether there is a path at all: whether one is left when all kept weights are 1."""
+
+    def ones(op: Operator) -> Tensor:
+        return (binding.magnitude(op) != 0).to(dtype)
+
+    values = replay(steps, binding, leaf=ones, dtype=dtype)
+    return bool(float(_sum([values[node] for node in steps.outputs], dtype).mantissa))
+
+
+def _scores(
+    steps: Plan, weights: Mapping[str, BlockFloat], leaves: Mapping[fx.Node, Tensor]
+) -> tuple[dict[str, Tensor], int] | None:
+    """Return the scores without their common power of two, and that power; None if not finite."""
+    found: dict[str, BlockFloat] = {}
+    tops: dict[str, int] = {}
+    for op in steps.operators:
+        if op.parameter in found:
+            continue
+        block = weights.get(op.parameter)
+        if block is None:
+            block = BlockFloat(torch.zeros_like(leaves[op.leaf]), ZERO_EXPONENT)
+        top = float(block.mantissa.amax()) if block.mantissa.numel() else 0.0
+        if not math.isfinite(top):
+            return None
+        found[op.parameter] = block
+        if top > 0:
+            tops[op.parameter] = math.frexp(top)[1] + block.exponent
+    common = max(tops.values(), default=0)
+    return {
+        name: shift_(block.mantissa.contiguous(), block.exponent - common)
+        for name, block in found.items()
+    }, common
+
+
+_LAYOUTS: weakref.WeakKeyDictionary[Trace, Layout] = weakref.WeakKeyDictionary()
+
+
+def _layout(traced: Trace, binding: Binding) -> Layout:
+    if traced not in _LAYOUTS:
+        _LAYOUTS[traced] = layout(traced, binding)
+    return _LAYOUTS[traced]
