@@ -146,7 +146,6 @@ def test_pwmp_takes_the_largest_scores_ties_to_the_lower_position():
 
 
 def test_path_rules_take_their_scores_from_the_tensor_path():
-    pytest.importorskip("topograph.flow")
     model, masks = network(), some_masks()
     masks.apply_(model)
     x = torch.randn(1, 6)
