@@ -7,12 +7,15 @@ off; where that is says the layout (:mod:`topograph.capture.layout`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx
 
-from topograph.capture.layout import Layout, Site
 from topograph.flow.blockfloat import BlockFloat, shifted
+
+if TYPE_CHECKING:
+    from topograph.capture.layout import Layout, Site
 
 
 def shares(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
 
-from topograph.capture.layout import Layout, layout
-from topograph.capture.trace import ExampleInput, Trace, trace
+from topograph.capture.trace import ExampleInput, trace
 from topograph.capture.weights import Binding, Masks, Operator
 from topograph.check import check_choice
 from topograph.errors import TopographError
@@ -21,6 +20,9 @@ from topograph.flow.precision import exact_arithmetic
 from topograph.flow.replay import replay
 from topograph.flow.shares import at_nodes, shares
 from topograph.flow.tape import Tape
+
+if TYPE_CHECKING:
+    from topograph.capture.layout import Layout
 
 # Up to so many multiplications a sample, float64 costs milliseconds more than float32.
 _CHEAP = 500_000_000
@@ -136,10 +138,13 @@ def path_flow(
             f"dtype is {dtype!r}; expected torch.float64, torch.float32 or None",
             "leave dtype out: the model's size decides",
         )
+    # The layout is built on this package's plans, so it is imported when it is first needed.
+    from topograph.capture.layout import layout
+
     traced = trace(model, example_input)
     steps = plan(traced, norm)
     binding = Binding(traced, model, masks)
-    groups = _layout(traced, binding)
+    groups = layout(traced, binding, norm=norm)
     for attempt in _types(steps, binding, dtype):
         flow = _flow(steps, binding, groups, attempt)
         if flow is not None:
@@ -267,12 +272,3 @@ def _scores(
         name: shift_(block.mantissa.contiguous(), block.exponent - common)
         for name, block in found.items()
     }, common
-
-
-_LAYOUTS: weakref.WeakKeyDictionary[Trace, Layout] = weakref.WeakKeyDictionary()
-
-
-def _layout(traced: Trace, binding: Binding) -> Layout:
-    if traced not in _LAYOUTS:
-        _LAYOUTS[traced] = layout(traced, binding)
-    return _LAYOUTS[traced]
