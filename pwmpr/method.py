@@ -69,11 +69,18 @@ def methods() -> dict[str, str]:
 
 
 def method_named(name: object) -> Method:
-    """Return a method by name.
+    """Return a method by name; every registered growth rule is one.
 
     Raises
     ------
     TopographError
         If there is none of that name; the nearest is named.
     """
-    return METHODS[check_choice(name, "method", METHODS)]
+    if name in METHODS:
+        return METHODS[str(name)]
+    # Here, because rules bring PyTorch with them and lists of methods do not need it.
+    from pwmpr.growth import growth_rules
+
+    rules = growth_rules()
+    check_choice(name, "method", [*METHODS, *(rule for rule in rules if rule not in METHODS)])
+    return Method(str(name), f"grow: {rules[str(name)]}", "grow", str(name))

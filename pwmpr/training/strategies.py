@@ -7,12 +7,15 @@ decides the same again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
-from pwmpr.counts import kept_at
-from pwmpr.growth import grow
+from pwmpr.cost import Ledger
+from pwmpr.counts import exact_floor, kept_at
+from pwmpr.growth import GrowthStep, select
 from pwmpr.masks import Masks
 from pwmpr.method import Method
 from pwmpr.plateau import Plateau, fit_plateau
@@ -23,11 +26,6 @@ from topograph.errors import TopographError
 
 if TYPE_CHECKING:
     from pwmpr.training.trainer import Trainer
-
-# What the ledger counts for a growth step: one pass of batch 1 on the sparse network, or one batch
-# through the network as if it were dense.
-PATH_RULES = ("pwmpr", "pwmp")
-GRADIENT_RULES = ("gradient",)
 
 
 class Strategy:
@@ -143,25 +141,49 @@ class Grow(Strategy):
 
     def _grow(self, trainer: Trainer) -> None:
         """Add ⌊γ · kept⌋ weights, fewer where the limit is nearer."""
-        settings, rule = trainer.settings, self.method.rule or ""
-        batch = None
-        if rule in PATH_RULES:
-            trainer.ledger.add_scoring(samples=1)
-        elif rule in GRADIENT_RULES:
-            batch = next(iter(trainer.train.epoch(trainer.progress.epoch, settings.batch)))
-            trainer.ledger.add_dense_gradient(len(batch[1]))
-        masks = grow(
-            trainer.model,
-            trainer.masks,
-            rule=rule,
-            fraction=settings.growth_ratio,
-            target=self._limit(trainer),
+        settings, masks = trainer.settings, trainer.masks
+        room = kept_at(self._limit(trainer), masks.size) - masks.count
+        count = min(exact_floor(settings.growth_ratio, masks.count), room)
+        if count < 1:
+            raise TopographError(
+                f"growth_ratio is {settings.growth_ratio}: ⌊{settings.growth_ratio} · "
+                f"{masks.count} kept weights⌋ is 0; expected at least one new weight",
+                "pass a larger growth_ratio or start_density",
+            )
+        step = CountedStep(
+            model=trainer.model,
+            masks=masks,
+            generator=np.random.default_rng([derive(settings.seed, "growth"), masks.count]),
             example_input=trainer.example_input,
             loss=lambda model, pair: trainer.loss(model(pair[0]), pair[1]),
-            batch=batch,
-            seed=derive(settings.seed, "growth"),
+            batch=next(iter(trainer.train.epoch(trainer.progress.epoch, settings.batch))),
+            ledger=trainer.ledger,
         )
-        trainer.change_masks(masks)
+        trainer.change_masks(masks.with_added(select(self.method.rule or "", step, count)))
+
+
+@dataclass(frozen=True, eq=False)
+class CountedStep(GrowthStep):
+    """A network about to grow, whose passes the ledger counts when a rule asks for them.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        Gets one pass of batch 1 on the sparse network for path scores, and one batch through the
+        network as if it were dense for gradients.
+    """
+
+    ledger: Ledger = field(kw_only=True)
+
+    def path_scores(self) -> dict[str, Tensor]:
+        """Return the path scores; see `GrowthStep`."""
+        self.ledger.add_scoring(samples=1)
+        return super().path_scores()
+
+    def gradient_magnitudes(self) -> dict[str, Tensor]:
+        """Return the magnitudes of the dense gradient; see `GrowthStep`."""
+        self.ledger.add_dense_gradient(samples=len(self.batch[1]))
+        return super().gradient_magnitudes()
 
 
 STRATEGIES: dict[str, type[Strategy]] = {"grow": Grow, "static": Strategy, "dense": Dense}

@@ -295,6 +295,25 @@ def test_a_residual_network_grows_in_bfloat16_and_channels_last(tmp_path):
     assert "linear.weight" not in result.masks
 
 
+def test_a_registered_rule_is_a_method_and_its_passes_are_counted(tmp_path):
+    from pwmpr.growth import GrowthStep, register
+    from pwmpr.sampling import sample_without_replacement
+
+    @register("by-gradient")
+    def by_gradient(step: GrowthStep, count: int) -> dict[str, torch.Tensor]:
+        """Sample in proportion to the gradient."""
+        scores = step.gradient_magnitudes()
+        return sample_without_replacement(scores, count, step.generator, step.missing())
+
+    result = pwmpr.run(
+        "digits", density=0.08, out=tmp_path / "r", **QUICK | {"method": "by-gradient"}
+    )
+    growth = len(result.snapshots) - 1
+    assert growth == 3
+    flops_of_a_batch = 3 * 2 * result.masks.size * result.settings.batch
+    assert result.summary["flops"]["dense_gradient"] == growth * flops_of_a_batch
+
+
 # what goes wrong
 
 
