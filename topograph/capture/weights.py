@@ -174,6 +174,11 @@ def _parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
     return found
 
 
+def learnt(trace: Trace, node: fx.Node) -> bool:
+    """Whether a constant node is a parameter or computed from one."""
+    return bool(_parameters(trace, node))
+
+
 def _used_as(owner: Source, parameter: str, known: set[str], scope: str) -> str:
     """Return the name under which the module that computes an operator holds its weight."""
     for alias in owner.aliases:

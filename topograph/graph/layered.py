@@ -14,6 +14,7 @@ from topograph.check import check_integer
 from topograph.errors import TopographError
 from topograph.graph.blocks import Block as Block
 from topograph.graph.blocks import merge, read_matrix
+from topograph.graph.operators import OperatorRecord
 
 if TYPE_CHECKING:
     from topograph.capture.coverage import Coverage
@@ -74,6 +75,8 @@ class LayeredGraph:
         ``"channel"``, ``"unit"``, or ``""`` for a graph made from matrices.
     coverage
         What was modelled of a captured network, or ``None``.
+    operators
+        The weighted operators of a captured network, in the order of computation.
     """
 
     groups: Mapping[str, Group]
@@ -82,6 +85,7 @@ class LayeredGraph:
     outputs: tuple[str, ...]
     granularity: str = ""
     coverage: Coverage | None = None
+    operators: tuple[OperatorRecord, ...] = ()
 
     @property
     def n_nodes(self) -> int:

@@ -1,0 +1,75 @@
+"""How much of a network is in its graph, and what is not, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from topograph.capture.trace import Trace
+from topograph.capture.vocabulary import MULTIPLYING, SOFTMAX
+from topograph.capture.weights import operators, packet
+from topograph.flow.plan import Plan
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What was modelled of a captured network.
+
+    Attributes
+    ----------
+    modelled, total
+        Weighted operators whose weights are edges of the graph, and all of them.
+    missing
+        (operator, reason) of the others.
+    verified
+        Units whose influence on the network was checked against the graph.
+    notes
+        What else a reader should know.
+
+    Examples
+    --------
+    >>> print(Coverage(2, 3, (("attention.query", "query or key of an attention"),)))
+    2 of 3 weighted operators modelled; not attention.query (query or key of an attention)
+    """
+
+    modelled: int
+    total: int
+    missing: tuple[tuple[str, str], ...] = ()
+    verified: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{self.modelled} of {self.total} weighted operators modelled"]
+        if self.missing:
+            listed = [f"{name} ({reason})" for name, reason in self.missing[:8]]
+            more = len(self.missing) - len(listed)
+            parts.append("not " + ", ".join(listed) + (f" and {more} more" if more else ""))
+        if self.verified:
+            parts.append(f"influence of {self.verified} units verified")
+        return "; ".join([*parts, *self.notes])
+
+
+def missing_operators(trace: Trace, plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Return name and reason for every use of a weight that lies on no path."""
+    modelled = set(plan.operators)
+    live = {step.node: set(step.operands) for step in plan.steps}
+    return tuple((op.name, _reason(op.node, live)) for op in operators(trace) if op not in modelled)
+
+
+def _reason(node: fx.Node, live: dict[fx.Node, set[fx.Node]]) -> str:
+    """Say why no path runs through a node, from where its value meets the paths."""
+    queue: list[tuple[fx.Node, bool]] = [(node, False)]
+    seen: set[fx.Node] = set()
+    while queue:
+        current, scored = queue.pop(0)
+        if current in seen:
+            continue
+        seen.add(current)
+        for user in current.users:
+            if user in live and current not in live[user]:
+                if scored or "attention" in str(user.target):
+                    return "query or key of an attention"
+                return "gate" if packet(user) in MULTIPLYING else f"only steers {user.target}"
+            queue.append((user, scored or packet(user) in SOFTMAX))
+    return "no path leads from it to the outputs"

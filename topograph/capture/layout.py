@@ -1,0 +1,81 @@
+"""Which nodes a traced model has: follows node ids through it, and keeps what was found."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from topograph.capture.coverage import missing_operators
+from topograph.capture.partition import Restart
+from topograph.capture.propagation import Constants, Propagation
+from topograph.capture.settling import settle
+from topograph.capture.trace import Trace
+from topograph.capture.weights import Binding
+from topograph.capture.wiring import Layout as Layout
+from topograph.capture.wiring import Site as Site
+from topograph.capture.wiring import Wiring as Wiring
+from topograph.check import check_choice
+from topograph.flow.plan import plan
+
+_KNOWN: weakref.WeakKeyDictionary[
+    Trace, dict[tuple[str, str], tuple[Layout, dict[fx.Node, Any]]]
+] = weakref.WeakKeyDictionary()
+
+
+def layout(
+    trace: Trace, binding: Binding, granularity: str = "channel", norm: str = "identity"
+) -> Layout:
+    """Return the layout of a traced model, from a cache while its constants are the same.
+
+    Parameters
+    ----------
+    trace, binding
+        The model and today's constants: indices, factors and masks on activations decide which
+        nodes are read. Weights do not.
+    granularity
+        ``"channel"``: a node for every channel or feature; ``"unit"``: for every element of every
+        weighted operator's result.
+    norm
+        ``"identity"``: normalisations are transparent; ``"scale"``: they multiply by |γ|/√(var+ε).
+
+    Raises
+    ------
+    TopographError
+        If a path meets an operator without a rule, or no path leads to the outputs.
+    """
+    check_choice(granularity, "granularity", ("channel", "unit"))
+    check_choice(norm, "norm", ("identity", "scale"))
+    known = _KNOWN.setdefault(trace, {})
+    found = known.get((granularity, norm))
+    if found is not None and _unchanged(found[1], binding):
+        return found[0]
+    steps = plan(trace, norm)
+    constants = Constants(trace, binding)
+    partitions: dict[str, Tensor] = {}
+    while True:
+        try:
+            propagation = Propagation(steps, constants, granularity == "unit", partitions)
+            break
+        except Restart as restart:
+            partitions |= restart.partitions
+    notes = [
+        f'the input "{node.name}" lies on no path'
+        for node in trace.inputs
+        if node not in steps.inputs
+    ]
+    made = settle(propagation, missing_operators(trace, steps), notes)
+    known[granularity, norm] = made, constants.read
+    return made
+
+
+def _unchanged(read: dict[fx.Node, Any], binding: Binding) -> bool:
+    return all(_equal(value, binding.value(node)) for node, value in read.items())
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one is other or torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)

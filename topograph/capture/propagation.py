@@ -1,0 +1,272 @@
+"""From the steps of a traced model to the nodes and what each reads, by following node ids.
+
+Every activation on a path is followed as a :class:`~topograph.capture.signals.Signal`. A weighted
+operator ends it and starts a new group of nodes; a sum of signals that read different nodes is a
+group too (:mod:`topograph.capture.sums`); mixtures become mixed nodes
+(:mod:`topograph.capture.mixing`); everything else moves the ids or leaves them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from topograph.capture.forms import Form
+from topograph.capture.mixing import mix_axes, mix_windows, reduced_axes, spatial_axes
+from topograph.capture.nodes import Nodes, Provisional, Reading
+from topograph.capture.partition import check_channels, first_kinds
+from topograph.capture.signals import Signal, constant_axes, narrowed, single
+from topograph.capture.sums import Sums
+from topograph.capture.trace import Trace, shape_of
+from topograph.capture.weights import Binding, learnt, packet
+from topograph.flow import rules, windows
+from topograph.flow.plan import Plan
+from topograph.flow.rules import Call
+from topograph.flow.steps import Step
+
+Value = Signal | tuple[Signal, ...]
+
+
+class Constants:
+    """The values of constants that ids depend on (indices, factors), with a record of them."""
+
+    def __init__(self, trace: Trace, binding: Binding) -> None:
+        self.trace = trace
+        self.binding = binding
+        self.read: dict[fx.Node, Any] = {}
+
+    def value(self, node: fx.Node) -> Any:
+        """Return the value of a constant node."""
+        value = self.binding.value(node)
+        if node not in self.read:
+            # A copy, because training changes parameters in place.
+            self.read[node] = value.clone() if isinstance(value, Tensor) else value
+        return value
+
+
+class Propagation:
+    """Follows the ids through a plan; :attr:`nodes` and :attr:`outputs` are the result.
+
+    Parameters
+    ----------
+    plan
+        The steps.
+    constants
+        The values of constants.
+    exact
+        Whether every position is a node (unit granularity).
+    partitions
+        Placeholder name to the node of each input element (an index from 0 in the input's shape),
+        for inputs whose channels are their nodes; elsewhere every element is one.
+
+    Raises
+    ------
+    Restart
+        If a convolution reads an input's elements: its channels are to be the nodes.
+    """
+
+    def __init__(
+        self, plan: Plan, constants: Constants, exact: bool, partitions: Mapping[str, Tensor]
+    ) -> None:
+        self.plan = plan
+        self.constants = constants
+        self.exact = exact
+        self.nodes = Nodes()
+        self.values: dict[fx.Node, Value] = {}
+        self.by_element: list[Provisional] = []
+        self.first_kinds = first_kinds(plan)
+        self.sums = Sums(plan, self.nodes, exact)
+        for node in plan.inputs:
+            self.values[node] = self._input(node, partitions.get(node.name))
+        for index, step in enumerate(plan.steps):
+            self.values[step.node] = self._run(step)
+            for node in plan.last_use.get(index, ()):
+                del self.values[node]
+        self.outputs = self.sums.outputs({n: self._signal(n) for n in plan.outputs})
+
+    def _signal(self, node: fx.Node) -> Signal:
+        value = self.values[node]
+        return value if isinstance(value, Signal) else value[0]
+
+    def _input(self, node: fx.Node, nodes: Tensor | None) -> Signal:
+        shape = shape_of(node)
+        index = torch.arange(int(np.prod(shape))).reshape(shape) if nodes is None else nodes
+        group = self.nodes.add("input", int(index.max()) + 1, node, index)
+        if nodes is None:
+            group.shape = shape[1:] if shape[0] == 1 and len(shape) > 1 else shape
+            self.by_element.append(group)
+        return Signal((index + group.start + 1).expand(*shape))
+
+    def _run(self, step: Step) -> Value:
+        if step.item is not None:
+            value = self.values[step.operands[0]]
+            return value if isinstance(value, Signal) else value[step.item]
+        if step.operator is not None:
+            return self._weighted(step)
+        signals = [self._signal(node) for node in step.operands]
+        rule, first = step.rule, signals[0]
+        if rule is None:
+            return first
+        call = Call(step.node, self.constants, step.operands)  # type: ignore[arg-type]
+        shape = _shape(step.node)
+        if rule is rules.broadcast:
+            return first.expand(shape)
+        if rule is rules.join or rule is rules.scatter:
+            return self._joined(step, call, signals)
+        if rule is rules.readdress or rule is rules.pad:
+            return first.moved(lambda tensor: rule(call, tensor))
+        if rule in _MIXING:
+            return self._mixture(step, call, first, shape)
+        if len(signals) == 1:
+            return self._scaled(step, call, first.expand(shape))
+        # What each operand is multiplied by: a sum is linear.
+        units = torch.eye(len(signals), dtype=torch.float64)
+        factors = [float(rule(call, *unit)) for unit in units]  # type: ignore[arg-type]
+        return self.sums.add(step.node, step.operands, signals, factors)
+
+    def _joined(self, step: Step, call: Call, signals: list[Signal]) -> Signal:
+        rule: Any = step.rule
+        axes = _joint_constant_axes(call, signals)
+        shape = _shape(step.node)
+
+        def joined(tensors: list[Tensor]) -> Tensor:
+            result: Tensor = rule(call, *[narrowed(tensor, axes) for tensor in tensors])
+            return result.expand(*shape)
+
+        ids = joined([signal.ids for signal in signals])
+        if all(signal.gain is None for signal in signals):
+            return Signal(ids)
+        return Signal(ids, joined([signal.gains for signal in signals]))
+
+    def _mixture(self, step: Step, call: Call, signal: Signal, shape: tuple[int, ...]) -> Signal:
+        rule: Any = step.rule
+        if rule is windows.mean or rule is windows.total:
+            mean = rule is windows.mean
+            return mix_axes(self.nodes, call, signal, shape, reduced_axes(call), mean, self.exact)
+        if not self.exact:
+            axes = spatial_axes(call)
+            images = [g for g in self.by_element if self.first_kinds.get(g.node) == "conv"]
+            check_channels(self.nodes, images, signal.ids.flatten(-axes).flatten(0, -2))
+        return mix_windows(self.nodes, call, rule, signal, shape, self.exact)
+
+    def _scaled(self, step: Step, call: Call, signal: Signal) -> Signal:
+        rule: Any = step.rule
+        ones = torch.ones((), dtype=torch.float64).expand(signal.ids.shape)
+        factor = rule(call, narrowed(ones, constant_axes(ones))).expand(signal.ids.shape)
+        if rule is rules.scaled and not bool((factor > 0).all()):
+            constants = [n for n in step.node.all_input_nodes if n not in step.operands]
+            if not any(learnt(self.plan.trace, node) for node in constants):
+                # A constant 0 cuts the connection; a learnt one is a weight of value 0.
+                signal = Signal(torch.where(factor > 0, signal.ids, 0), signal.gain)
+        return signal.times(factor)
+
+    def _weighted(self, step: Step) -> Signal:
+        op = step.operator
+        assert op is not None
+        form = Form.of(op)
+        if op.kind == "embedding":
+            reading = self._vocabulary(step, form)
+        else:
+            reading = self._reading(step, form, self._signal(step.operands[0]))
+        shape = shape_of(op.node)
+        if self.exact:
+            index = torch.arange(int(np.prod(shape))).reshape(shape)
+        else:
+            index = form.by_row(torch.arange(form.groups * form.rows))
+        size = int(np.prod(shape)) if self.exact else form.groups * form.rows
+        narrow = narrowed(index, constant_axes(index))
+        group = self.nodes.add("layer", size, op.node, narrow)
+        group.reading = reading
+        group.shape = (shape[1:] if shape[0] == 1 else shape) if self.exact else None
+        start = group.start + 1
+        if self.exact:
+            signal = Signal(index + start)
+        else:
+            signal = Signal(form.by_row(torch.arange(start, start + size)))
+        if op.kind == "addmm":
+            call = Call(step.node, self.constants, step.operands)  # type: ignore[arg-type]
+            reading.factor = abs(float(call["alpha"]))
+            if len(step.operands) > 1:
+                added = self._signal(step.operands[1])
+                beta = abs(float(call["beta"]))
+                operands = (step.node, step.operands[1])
+                return self.sums.add(step.node, operands, [signal, added], [1.0, beta])
+        return signal
+
+    def _vocabulary(self, step: Step, form: Form) -> Reading:
+        assert step.operator is not None
+        places = int(np.prod(form.shape[:-1])) if self.exact else 1
+        group = self.nodes.add("input", form.columns * places, step.operator.signal)
+        ids = np.arange(group.start + 1, group.start + 1 + group.size)
+        columns = ids.reshape(places, form.columns).T[None]
+        return Reading(step.operator, form, columns if self.exact else columns[..., 0], None)
+
+    def _reading(self, step: Step, form: Form, signal: Signal) -> Reading:
+        assert step.operator is not None
+        if self.exact:
+            gain = None if signal.gain is None else form.signal(signal.gain).numpy()
+            return Reading(step.operator, form, form.signal(signal.ids).numpy(), gain)
+        constant = [
+            axis
+            for axis in constant_axes(signal.ids, signal.gains)
+            if axis in form.position_axes(signal.ids.dim())
+        ]
+        ids = form.signal(narrowed(signal.ids, constant))  # (groups, columns, positions)
+        gains = form.signal(narrowed(signal.gains, constant))
+        only = single(ids, -1)
+        held = ids > 0
+        count = held.sum(-1).clamp(min=1)
+        if bool((only >= 0).all()):
+            gain = None
+            if signal.gain is not None:
+                gain = ((gains * held).sum(-1) / count).numpy()
+            return Reading(step.operator, form, only.numpy(), gain)
+        check_channels(self.nodes, self.by_element, ids.flatten(0, 1))
+        # Positions that read different nodes are merged: a column reads their mean.
+        rows = torch.arange(only.numel()).reshape(*only.shape, 1).expand(ids.shape)
+        factors = gains / count[..., None]
+        mixed, gain = self.nodes.mixed(
+            step.node,
+            rows[held].numpy(),
+            ids[held].numpy() - 1,
+            factors[held].numpy(),
+            only.numel(),
+        )
+        shape = tuple(only.shape)
+        return Reading(step.operator, form, mixed.reshape(shape), gain.reshape(shape))
+
+
+_MIXING = (
+    windows.window_mean,
+    windows.adaptive_mean,
+    windows.as_is,
+    windows.bilinear,
+    windows.mean,
+    windows.total,
+)
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    """Return the shape of a node's value, or of the first of its values."""
+    value = node.meta["val"]
+    return tuple((value if isinstance(value, Tensor) else value[0]).shape)
+
+
+def _joint_constant_axes(call: Call, signals: list[Signal]) -> list[int]:
+    """Return the axes along which a concatenation may be done on one entry alone."""
+    listed: Any = call.node.args[0]
+    if packet(call.node) is not torch.ops.aten.cat or len(listed) != len(signals):
+        return []
+    dims = signals[0].ids.dim()
+    along = call["dim"] % dims
+    tensors = [tensor for signal in signals for tensor in (signal.ids, signal.gains)]
+    shared = [
+        axis
+        for axis in range(dims)
+        if all(t.dim() == dims and t.shape[axis] > 1 and t.stride(axis) == 0 for t in tensors)
+    ]
+    return [axis for axis in shared if axis != along]

@@ -1,0 +1,261 @@
+"""From provisional nodes to a layout: global ids, names, and no mixed or merged nodes left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import MappingProxyType
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from topograph.capture.compose import added, from_entries, product
+from topograph.capture.nodes import Links, Provisional, Reading
+from topograph.capture.propagation import Propagation
+from topograph.capture.trace import scope_of
+from topograph.capture.wiring import Layout, Site, Wiring
+from topograph.graph.blocks import Block
+from topograph.graph.layered import Group
+
+
+def settle(
+    propagation: Propagation, missing: Iterable[tuple[str, str]], notes: Iterable[str]
+) -> Layout:
+    """Return the layout that a propagation came to."""
+    return _Settling(propagation).layout(tuple(missing), tuple(notes))
+
+
+class _Settling:
+    """Invariant: sources are never merged (a merged group was read by its sum alone)."""
+
+    def __init__(self, propagation: Propagation) -> None:
+        self.exact = propagation.exact
+        self.all = propagation.nodes.groups
+        self.count = propagation.nodes.count
+        self.outputs = propagation.outputs
+        read = self._read()
+        self.groups = [
+            group
+            for group in self.all
+            if group.kind != "mixed"
+            and group.merge is None
+            and (group.kind != "input" or read[group.start : group.start + group.size].any())
+        ]
+        starts = np.cumsum([0, *(group.size for group in self.groups)])
+        self.start = {id(g): int(s) for g, s in zip(self.groups, starts, strict=False)}
+        self.n_nodes = int(starts[-1])
+        self.names = _names(self.groups)
+        # By provisional number: the final id, or -1; and the row among the mixed nodes, or -1.
+        self.final = np.full(self.count, -1)
+        self.mixed = np.full(self.count, -1)
+        n_mixed = 0
+        for group in self.all:
+            inside = slice(group.start, group.start + group.size)
+            if id(group) in self.start:
+                self.final[inside] = self.start[id(group)] + np.arange(group.size)
+            elif group.kind == "mixed":
+                self.mixed[inside] = n_mixed + np.arange(group.size)
+                n_mixed += group.size
+        self.mixtures = self._mixtures(n_mixed)
+
+    def layout(self, missing: tuple[tuple[str, str], ...], notes: tuple[str, ...]) -> Layout:
+        members: dict[int, list[str]] = {id(group): [] for group in self.groups}
+        for group in self.all:
+            if group.reading is not None:
+                members[id(_heir(group))].append(group.reading.operator.name)
+        groups = {
+            self.names[id(g)]: Group(
+                self.names[id(g)], self.start[id(g)], g.size, g.kind, tuple(members[id(g)]), g.shape
+            )
+            for g in self.groups
+        }
+        used = self._mixtures_read()
+        number = np.full(self.count + 1, -1)  # by provisional number plus 1
+        number[1:] = self.final
+        number[used + 1] = self.n_nodes + np.arange(len(used))
+        return Layout(
+            "unit" if self.exact else "channel",
+            MappingProxyType(groups),
+            tuple(self.names[id(g)] for g in self.groups if g.kind == "input"),
+            tuple(dict.fromkeys(self.names[id(_heir(g))] for g in self.outputs)),
+            MappingProxyType(
+                {
+                    self.names[id(g)]: Site(g.node, g.index)
+                    for g in self.groups
+                    if g.index is not None
+                }
+            ),
+            tuple(
+                self._wiring(group, group.reading, number)
+                for group in self.all
+                if group.reading is not None
+            ),
+            sp.csr_array(self.mixtures[self.mixed[used]]),
+            tuple(self._identity()),
+            missing,
+            notes,
+        )
+
+    def _read(self) -> np.ndarray:
+        """Return which provisional numbers anything reads."""
+        read = np.zeros(self.count + 1, bool)
+        for group in self.all:
+            if group.reading is not None:
+                read[group.reading.ids] = True
+            for links in group.links:
+                read[links.sources + 1] = True
+        return read[1:]
+
+    def _mixtures_read(self) -> np.ndarray:
+        """Return the provisional numbers of the mixed nodes that weights read, sorted."""
+        found = [g.reading.ids.reshape(-1) - 1 for g in self.all if g.reading is not None]
+        numbers = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        numbers = numbers[numbers >= 0]
+        return numbers[self.mixed[numbers] >= 0]
+
+    def _mixtures(self, n_mixed: int) -> sp.csr_array:
+        """Return what the mixed nodes read of the final ones: (mixed nodes, nodes).
+
+        With A the links from nodes and B those from other mixed nodes (which come earlier, so that
+        powers of B end in 0), this is (1 + B + B² + …) A.
+        """
+        rows, sources, factors = _entries(
+            (self.mixed[group.start] + links.targets, links)
+            for group in self.all
+            if group.kind == "mixed"
+            for links in group.links
+        )
+        onto = self.final[sources] >= 0
+        direct = from_entries(
+            rows[onto], self.final[sources[onto]], factors[onto], (n_mixed, self.n_nodes)
+        )
+        through = from_entries(
+            rows[~onto], self.mixed[sources[~onto]], factors[~onto], (n_mixed, n_mixed)
+        )
+        total, term = direct, direct
+        while through.nnz and term.nnz:
+            term = product(through, term)
+            total = added([total, term])
+        return total
+
+    def _targets(self, group: Provisional) -> tuple[np.ndarray, np.ndarray]:
+        """Return the final ids of a group's nodes, and what flows into each is multiplied by."""
+        local, gain = np.arange(group.size), np.ones(group.size)
+        while group.merge is not None:
+            if group.merge.gain is not None:
+                gain = gain * group.merge.gain[local]
+            local, group = group.merge.nodes[local], group.merge.group
+        if group.factor is not None:
+            gain = gain * group.factor[local]
+        return self.start[id(group)] + local, gain
+
+    def _wiring(self, group: Provisional, reading: Reading, number: np.ndarray) -> Wiring:
+        targets, factor = self._targets(group)
+        form = reading.form
+        if self.exact:
+            places = np.arange(group.size).reshape(form.shape)
+            order = (
+                form.result(torch.from_numpy(places)).numpy().reshape(form.groups * form.rows, -1)
+            )
+            targets, factor = targets[order], factor[order]
+        factor = factor * reading.factor
+        return Wiring(
+            reading.operator,
+            form,
+            number[reading.ids],
+            reading.gain,
+            targets,
+            None if (factor == 1).all() else factor,
+        )
+
+    def _identity(self) -> Iterable[Block]:
+        into: dict[int, list[tuple[np.ndarray, Links]]] = {}
+        for group in self.all:
+            if group.kind == "mixed" or not group.links:
+                continue
+            targets, gain = self._targets(group)
+            heir = _heir(group)
+            into.setdefault(id(heir), []).extend(
+                (
+                    targets[links.targets] - self.start[id(heir)],
+                    Links(links.targets, links.sources, links.factors * gain[links.targets]),
+                )
+                for links in group.links
+            )
+        for group in self.groups:
+            rows, sources, factors = _entries(into.get(id(group), []))
+            if not len(rows):
+                continue
+            onto = self.final[sources] >= 0
+            shape = (group.size, self.n_nodes)
+            matrix = from_entries(rows[onto], self.final[sources[onto]], factors[onto], shape)
+            if not onto.all():
+                mixed = from_entries(
+                    rows[~onto],
+                    self.mixed[sources[~onto]],
+                    factors[~onto],
+                    (group.size, self.mixtures.shape[0]),
+                )
+                matrix = added([matrix, product(mixed, self.mixtures)])
+            yield from self._split(group, matrix)
+
+    def _split(self, group: Provisional, matrix: sp.csr_array) -> Iterable[Block]:
+        """Cut a matrix over all nodes into one identity block a source group."""
+        entries = matrix.tocoo()
+        rows, columns = entries.coords
+        for source in self.groups:
+            start = self.start[id(source)]
+            inside = (columns >= start) & (columns < start + source.size)
+            if inside.any():
+                block = from_entries(
+                    rows[inside],
+                    columns[inside] - start,
+                    entries.data[inside],
+                    (group.size, source.size),
+                )
+                yield Block(self.names[id(source)], self.names[id(group)], block, identity=True)
+
+
+def _heir(group: Provisional) -> Provisional:
+    """Return the group that a merged group went into in the end."""
+    while group.merge is not None:
+        group = group.merge.group
+    return group
+
+
+def _entries(
+    parts: Iterable[tuple[np.ndarray, Links]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, sources and factors of links, one after another."""
+    listed = [(rows, links.sources, links.factors) for rows, links in parts]
+    if not listed:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    rows, sources, factors = (np.concatenate(part) for part in zip(*listed, strict=True))
+    return rows, sources, factors
+
+
+def _names(groups: list[Provisional]) -> dict[int, str]:
+    """Name the groups: operators first, because users look these up by their modules' names."""
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    inputs = [group for group in groups if group.kind == "input"]
+
+    def name(group: Provisional, wanted: str) -> None:
+        chosen, number = wanted, 1
+        while chosen in taken:
+            number += 1
+            chosen = f"{wanted}#{number}"
+        taken.add(chosen)
+        names[id(group)] = chosen
+
+    for group in groups:
+        if group.reading is not None:
+            name(group, group.reading.operator.name)
+    for group in groups:
+        if group.kind == "input":
+            name(group, "input" if len(inputs) == 1 else group.node.name)
+        elif group.kind == "output":
+            name(group, "output")
+        elif group.kind == "sum":
+            name(group, scope_of(group.node)[0] or group.node.name)
+    return names

@@ -1,0 +1,235 @@
+"""Where several signals meet in one node: residual sums, and what the outputs read.
+
+A sum of two signals that read the same nodes (x + x, or two parts that do not overlap) needs no
+node. Any other sum is one group of nodes, and both operands' nodes lead into it by fixed links;
+except that an operand which is all of a group, node by node, and is read nowhere else *becomes*
+the sum: its own inputs lead into the sum directly.
+
+At channel granularity a node stands for all positions. Axes are positions where one operand reads
+the same node everywhere along them and no operand reads a different one at every place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from topograph.capture.nodes import Links, Merge, Nodes, Provisional
+from topograph.capture.signals import (
+    Signal,
+    constant_axes,
+    distinct_along,
+    narrowed,
+    uniform_along,
+)
+from topograph.capture.trace import shape_of
+from topograph.errors import TopographError
+from topograph.flow.plan import Plan
+from topograph.flow.steps import Step
+
+
+class Sums:
+    """Makes the groups of sums and outputs.
+
+    Parameters
+    ----------
+    plan
+        The steps, for who reads what.
+    nodes
+        Where groups are added.
+    exact
+        Whether every position is a node (unit granularity).
+    """
+
+    def __init__(self, plan: Plan, nodes: Nodes, exact: bool) -> None:
+        self.nodes = nodes
+        self.exact = exact
+        self._returned = set(plan.outputs)
+        self._steps: dict[fx.Node, Step] = {step.node: step for step in plan.steps}
+        self._readers: dict[fx.Node, list[fx.Node]] = {}
+        for step in plan.steps:
+            for node in step.operands:
+                self._readers.setdefault(node, []).append(step.node)
+
+    def add(
+        self,
+        node: fx.Node,
+        operands: Sequence[fx.Node],
+        signals: Sequence[Signal],
+        factors: Sequence[float],
+    ) -> Signal:
+        """Return what a sum reads, each operand multiplied by its factor."""
+        terms = [
+            signal if factor == 1 else signal.times(torch.tensor(factor, dtype=torch.float64))
+            for signal, factor in zip(signals, factors, strict=True)
+        ]
+        shape = shape_of(node)
+        one = _as_one([term.expand(shape) for term in terms])
+        if one is not None:
+            return one
+        group, links = self._group("sum", node, terms, shape)
+        for operand, link in zip(operands, links, strict=True):
+            if not self._merged(group, operand, node, link):
+                group.links.append(link)
+        assert group.index is not None
+        index = group.index.expand(*shape)
+        return Signal(torch.where(index >= 0, index + group.start + 1, 0))
+
+    def outputs(self, returned: Mapping[fx.Node, Signal]) -> tuple[Provisional, ...]:
+        """Return the groups that the model's outputs read, adding one where they need it."""
+        found: list[Provisional] = []
+        for node, signal in returned.items():
+            if bool((signal.ids > 0).any()):
+                whole = self._whole(node, signal)
+                if whole is None:
+                    group, links = self._group("output", node, [signal], signal.shape)
+                    group.links = links
+                    whole = [group]
+                found.extend(whole)
+        if not found:
+            raise TopographError(
+                "no path leads from the model's input to its outputs",
+                "check that the outputs depend on the input through weights",
+            )
+        return tuple(dict.fromkeys(found))
+
+    def _group(
+        self, kind: str, node: fx.Node, terms: Sequence[Signal], shape: tuple[int, ...]
+    ) -> tuple[Provisional, list[Links]]:
+        """Add a group of the nodes that the elements of a value are, and what each term gives."""
+        positions = [] if self.exact else _position_axes(terms, len(shape))
+        full = [term.expand(shape) for term in terms]
+        same = constant_axes(*[t for term in full for t in (term.ids, term.gains)])
+        ids = [_rows(narrowed(term.ids, same), positions) for term in full]  # (rows, positions)
+        gains = [_rows(narrowed(term.gains, same), positions) for term in full]
+        held = np.zeros(len(ids[0]), bool)
+        for term_ids in ids:
+            held |= (term_ids > 0).any(1)
+        row_node = np.full(len(held), -1)
+        if self.exact:
+            row_node[held] = np.arange(int(held.sum()))
+            first = np.flatnonzero(held)
+        else:
+            keys = np.concatenate([*ids, *gains], axis=1)[held]
+            first, row_node[held] = _in_order(keys)
+            first = np.flatnonzero(held)[first]
+        links = []
+        for term_ids, term_gains in zip(ids, gains, strict=True):
+            reads = term_ids[first] > 0
+            counts = np.maximum(1, reads.sum(1, keepdims=True))
+            targets, places = np.nonzero(reads)
+            sources = term_ids[first][targets, places] - 1
+            factors = (term_gains[first] / counts)[targets, places]
+            links.append(_added_up(targets, sources, factors))
+        narrow = [1 if a in same or a in positions else n for a, n in enumerate(shape)]
+        group = self.nodes.add(kind, len(first), node, torch.from_numpy(row_node).reshape(narrow))
+        if self.exact:
+            group.shape = shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
+        return group, links
+
+    def _merged(self, group: Provisional, operand: fx.Node, reader: fx.Node, link: Links) -> bool:
+        """Let the operand's group become ``group`` if the operand is all of it and its only use."""
+        if len(link.sources) != group.size or len(np.unique(link.targets)) != group.size:
+            return False
+        source = self.nodes.group(int(link.sources[0]))
+        if source.kind not in ("layer", "sum") or source.size != group.size or source.merge:
+            return False
+        local = np.sort(link.sources) - source.start
+        if (local != np.arange(source.size)).any() or not self._used_by(source, operand, reader):
+            return False
+        order = np.argsort(link.sources)
+        gain = link.factors[order]
+        source.merge = Merge(group, link.targets[order], None if (gain == 1).all() else gain)
+        return True
+
+    def _used_by(self, group: Provisional, node: fx.Node, reader: fx.Node | None) -> bool:
+        """Whether a group's value is used once: by ``reader`` (None: returned), through ``node``."""
+        while node is not reader:
+            uses = [*self._readers.get(node, []), *([None] if node in self._returned else [])]
+            if uses != [reader] and not (node is group.node and node is reader):
+                return False
+            if node is group.node:
+                return True
+            step = self._steps.get(node)
+            if step is None or len(step.operands) != 1 or step.operator is not None:
+                return False
+            node, reader = step.operands[0], node
+        return node is group.node
+
+    def _whole(self, node: fx.Node, signal: Signal) -> list[Provisional] | None:
+        """Return the groups of which an output is every node equally often, or None."""
+        same = constant_axes(signal.ids, signal.gains)
+        ids = narrowed(signal.ids, same).reshape(-1).numpy()
+        gains = narrowed(signal.gains, same).reshape(-1).numpy()
+        read, place, counts = np.unique(ids[ids > 0] - 1, return_inverse=True, return_counts=True)
+        groups = self.nodes.groups_of(read)
+        for group in groups:
+            inside = (read >= group.start) & (read < group.start + group.size)
+            if group.kind in ("mixed", "input") or inside.sum() != group.size:
+                return None
+            if len(np.unique(counts[inside])) > 1 or (self.exact and counts[inside][0] > 1):
+                return None
+        if (gains[ids > 0] != 1).any():
+            mean = np.bincount(place, weights=gains[ids > 0]) / counts
+            if len(groups) > 1 or not self._used_by(groups[0], node, None):
+                return None
+            groups[0].factor = mean
+        return groups
+
+
+def _as_one(terms: Sequence[Signal]) -> Signal | None:
+    """Return the sum of terms that read the same nodes wherever both read any, or None."""
+    first, second = terms
+    same = constant_axes(first.ids, second.ids, first.gains, second.gains)
+    one, other = narrowed(first.ids, same), narrowed(second.ids, same)
+    if not bool(((one == other) | (one == 0) | (other == 0)).all()):
+        return None
+    gain = narrowed(first.gains, same) * (one > 0) + narrowed(second.gains, same) * (other > 0)
+    ids = torch.maximum(one, other)
+    shape = first.shape
+    if bool((gain[ids > 0] == 1).all()):
+        return Signal(ids.expand(*shape))
+    return Signal(ids.expand(*shape), gain.expand(*shape))
+
+
+def _position_axes(terms: Sequence[Signal], dims: int) -> list[int]:
+    found = []
+    for axis in range(dims):
+        own = [
+            (term.ids, axis - dims + term.ids.dim())
+            for term in terms
+            if axis - dims + term.ids.dim() >= 0
+        ]
+        own = [(ids, a) for ids, a in own if ids.shape[a] > 1]
+        if any(uniform_along(ids, a) for ids, a in own) and not any(
+            distinct_along(ids, a) for ids, a in own
+        ):
+            found.append(axis)
+    return found
+
+
+def _rows(tensor: Tensor, positions: Sequence[int]) -> np.ndarray:
+    """Return a tensor as (rows, positions), the given axes being positions."""
+    moved = tensor.movedim(list(positions), list(range(-len(positions), 0)))
+    kept = tensor.dim() - len(positions)
+    n_rows = int(np.prod(moved.shape[:kept]))
+    return np.ascontiguousarray(moved.reshape(n_rows, -1).numpy())
+
+
+def _in_order(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where different rows occur first, in order, and the number of each row's kind."""
+    _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[kind.reshape(-1)]
+
+
+def _added_up(targets: np.ndarray, sources: np.ndarray, factors: np.ndarray) -> Links:
+    """Return links with the factors of equal pairs added."""
+    pairs, place = np.unique(np.stack([targets, sources]), axis=1, return_inverse=True)
+    sums = np.bincount(place.reshape(-1), weights=factors, minlength=pairs.shape[1])
+    return Links(pairs[0], pairs[1], sums)

@@ -1,0 +1,78 @@
+"""Which edges an operator has between units: every kept tap at every position is one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.sparse as sp
+
+from topograph.capture.compose import from_entries, pattern, product
+from topograph.capture.edges import Groups, columns, split
+from topograph.capture.forms import Form
+from topograph.capture.weights import Binding
+from topograph.capture.wiring import Layout, Wiring
+from topograph.errors import TopographError
+from topograph.flow.plan import Plan
+from topograph.graph.blocks import Block
+
+#: Largest number of edges of a graph at unit granularity.
+EDGE_LIMIT = 10_000_000
+
+
+def check_size(plan: Plan, binding: Binding) -> None:
+    """Refuse a unit graph that is too large, before anything of its size is made.
+
+    Raises
+    ------
+    TopographError
+        If there would be more than ``EDGE_LIMIT`` edges.
+    """
+    edges = 0
+    for op in plan.operators:
+        form = Form.of(op)
+        places = math.prod(form.shape) // (form.groups * form.rows)
+        edges += int(op.readdress(binding.mask(op)).sum()) * places
+    if edges > EDGE_LIMIT:
+        raise TopographError(
+            f"the graph at unit granularity would have up to {edges:,} edges; expected at most "
+            f"{EDGE_LIMIT:,}",
+            'pass an example_input of smaller height and width, or use granularity="channel"',
+        )
+
+
+def unit_blocks(
+    layout: Layout, groups: Groups, wiring: Wiring, binding: Binding
+) -> Iterator[Block]:
+    (target,) = groups.of(wiring.targets)
+    op, form = wiring.operator, wiring.form
+    weights = form.weight(op.readdress(binding.magnitude(op))).double().cpu().numpy()
+    kept = form.weight(op.readdress(binding.mask(op))).cpu().numpy()
+    places = form.places()  # (taps, places of the result)
+    n_reads = wiring.sources.size
+    # What each tap of each column reads at each place of the result: an index into sources.
+    index = np.arange(n_reads).reshape(wiring.sources.shape)[:, :, np.maximum(places, 0)]
+    index[:, :, places < 0] = -1
+    g, r, c, t = np.nonzero(kept)
+    read = index[g, c, t]  # (kept weights, places of the result)
+    rows = (wiring.targets - target.start)[g * form.rows + r]
+    values = np.broadcast_to(weights[g, r, c, t][:, None], read.shape)
+    if wiring.factor is not None:
+        values = values * wiring.factor[g * form.rows + r]
+    valid = read >= 0
+    rows, read, values = rows[valid], read[valid], values[valid]
+    if wiring.gain is not None:
+        values = values * wiring.gain.reshape(-1)[read]
+    reads = columns(layout, wiring.sources.reshape(-1))
+    shape = (target.size, n_reads)
+    counts = np.bincount(index[index >= 0], minlength=n_reads)
+    positions = sp.csr_array(sp.diags_array(counts.astype(np.float64)) @ pattern(reads))
+    for edges in split(
+        groups,
+        product(from_entries(rows, read, values, shape), reads),
+        product(from_entries(rows, read, np.ones(len(read)), shape), pattern(reads)),
+        positions,
+        form.rows,
+    ):
+        yield edges.block(target, wiring)

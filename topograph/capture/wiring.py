@@ -1,0 +1,117 @@
+"""What a layout is: a traced model's nodes, and which weight positions lie between which of them.
+
+A layout holds no weight: it is the wiring, made once a trace (:mod:`topograph.capture.layout`),
+from which the layered graph, the tensor path's shares and walks along the network are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from torch import Tensor, fx
+
+from topograph.capture.forms import Form
+from topograph.capture.weights import Operator
+from topograph.graph.blocks import Block
+from topograph.graph.layered import Group
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where the nodes of a group are in the traced graph.
+
+    Attributes
+    ----------
+    node
+        The operator whose value they are.
+    index
+        int64, broadcastable to that value's shape: the node of each element, counted within the
+        group; -1 where an element is none.
+    """
+
+    node: fx.Node
+    index: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """Which nodes the positions of one weight connect.
+
+    The weight position of row r and column c of group g (see :class:`Form`) is an edge from
+    ``sources[g, c]`` to ``targets[g * rows + r]`` with as many taps as there are.
+
+    Attributes
+    ----------
+    operator, form
+        The use of the weight, and how its weight lies in the common form.
+    sources
+        int64 (groups, columns): node ids; -1 for none; ``layout.n_nodes + j`` for a column that
+        reads the mixture of nodes in row j of ``layout.mixing``. At unit granularity (groups,
+        columns, places of the signal).
+    gain
+        float64 of the shape of ``sources``: what a source is multiplied by; None for 1.
+    targets
+        int64 (groups * rows,) node ids; at unit granularity (groups * rows, places of the result).
+    factor
+        float64 of the shape of ``targets``: what a target is multiplied by; None for 1.
+    """
+
+    operator: Operator
+    form: Form
+    sources: np.ndarray
+    gain: np.ndarray | None
+    targets: np.ndarray
+    factor: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The nodes of a traced model and the wiring between them.
+
+    Attributes
+    ----------
+    granularity
+        ``"channel"`` or ``"unit"``.
+    groups
+        Name to group, in topological order, with global node ids.
+    inputs, outputs
+        Names of the groups that paths start from and end in.
+    sites
+        Group name to :class:`Site`. A vocabulary has none.
+    operators
+        One :class:`Wiring` for every use of a weight that lies on paths.
+    mixing
+        CSR (number of mixtures, n_nodes): fixed mixtures of nodes that weights read (pooled
+        units, merged positions). Stored zeros are connections.
+    identity
+        Blocks that carry paths and are no connections: residual streams, pooled outputs.
+    missing
+        (name, reason) of the uses of weights that lie on no path.
+    notes
+        What a reader of a result should know.
+    """
+
+    granularity: str
+    groups: Mapping[str, Group]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sites: Mapping[str, Site]
+    operators: tuple[Wiring, ...]
+    mixing: sp.csr_array
+    identity: tuple[Block, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        return sum(group.size for group in self.groups.values())
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Names of the groups that are neither input nor output."""
+        ends = {*self.inputs, *self.outputs}
+        return tuple(name for name in self.groups if name not in ends)
