@@ -102,6 +102,8 @@ def _degrees(axes: Any, report: Report) -> None:
     low, high = math.log10(degrees[0]), math.log10(degrees[-1])
     marks = [10**mark for mark in round_values(low, high, log=True)]
     axes.set_xticks(marks, [f"{mark:,.0f}" for mark in marks])
+    shares = [10**mark for mark in round_values(math.log10(part[-1]), 0.0, log=True)]
+    axes.set_yticks(shares, [f"{share:g}" for share in shares])
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter(NullFormatter())
 

@@ -155,26 +155,47 @@ def _shapes(example: Any) -> list[tuple[int, ...]]:
 
 
 def _layers(graph: LayeredGraph, flow: PathFlow, binding: Binding) -> list[Layer]:
-    by_name = {op.name: op for op in binding.operators}
-    uses = Counter(op.parameter for op in binding.operators)
-    layers = []
+    operators = {op.name: op for op in binding.operators}
+    used: Counter[str] = Counter()
     for record in graph.operators:
-        op = by_name[record.name]
-        # The scores of a weight that is used several times add up over its uses.
-        alone = uses[op.parameter] == 1 and op.parameter in flow.scores
-        share = _path_share(flow, op.parameter, binding.magnitude(op)) if alone else math.nan
+        used[record.parameter] += record.size
+    layers: list[Layer] = []
+    for record in graph.operators:
+        op = operators[record.name]
+        magnitude = binding.magnitude(op).double()
+        # The scores of a weight that is used several times add up over its uses, and only those
+        # of uses of different parts of it can be told apart.
+        apart = used[op.parameter] <= magnitude.numel()
+        share = 0.0
+        if op.parameter in flow.scores:
+            held = op.readdress(flow.scores[op.parameter].double() * magnitude)
+            share = _path_share(flow, held) if apart else math.nan
         blocks = tuple(
             block
             for block in graph.weight_blocks
             if block.target == record.target and op.parameter in block.parameters
         )
-        layers.append(...)
+        layers.append(
+            Layer(
+                record.name,
+                record.parameter,
+                record.kind,
+                " + ".join(record.sources),
+                record.target,
+                record.shape,
+                record.size,
+                record.kept,
+                blocks,
+                share,
+                not apart and any(layer.parameter == record.parameter for layer in layers),
+            )
+        )
     return layers
 
 
-def _path_share(flow: PathFlow, parameter: str, magnitude: Tensor) -> float:
-    """Return the part of R on paths through a weight: Σ S(i, j) |θ(i, j)| / R."""
-    held = float((flow.scores[parameter].double() * magnitude.double()).sum())
+def _path_share(flow: PathFlow, products: Tensor) -> float:
+    """Return the part of R on paths through weights: Σ S(i, j) |θ(i, j)| / R."""
+    held = float(products.sum())
     if not held > 0 or not math.isfinite(flow.log_total):
         return 0.0
     return math.exp(math.log(held) + flow.log_scale - flow.log_total)

@@ -36,6 +36,8 @@ class Layer:
         The graph's blocks that its weights are in.
     path_share
         Part of all path weight that runs through it, 0 to 1; NaN where it is not known.
+    again
+        Whether its weights are those of an earlier layer: they are counted once.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Layer:
     kept: int
     blocks: tuple[Block, ...]
     path_share: float = math.nan
+    again: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +129,7 @@ def measure(
     nodes = _node_frame(graph, share, core.nodes)
     table = _layer_frame(graph, layers, nodes, ratios)
     return Measures(
-        _summary(graph, nodes, table, ratios, log_total, tau, paths is not None), table, nodes
+        _summary(graph, nodes, layers, ratios, log_total, tau, paths is not None), table, nodes
     )
 
 
@@ -225,7 +228,7 @@ def _top(share: np.ndarray) -> float:
 def _summary(
     graph: LayeredGraph,
     nodes: pd.DataFrame,
-    layers: pd.DataFrame,
+    layers: list[Layer],
     ratios: dict[str, float],
     log_total: float,
     tau: float,
@@ -233,9 +236,8 @@ def _summary(
 ) -> dict[str, Any]:
     hidden = nodes[nodes["hidden"]]
     shells = nodes["k_shell"].to_numpy()
-    # A weight that several operators share is one weight.
-    once = layers.drop_duplicates("parameter")
-    weights, kept = int(once["weights"].sum()), int(once["kept"].sum())
+    weights = sum(layer.weights for layer in layers if not layer.again)
+    kept = sum(layer.kept for layer in layers if not layer.again)
     core = int(nodes["tau_core"].sum())
     return {
         "weights": weights,

@@ -41,7 +41,8 @@ margin:16px 0}
 .tg .dead{fill:none;stroke:var(--end);stroke-dasharray:2 2}.tg .live{fill:var(--live)}
 .tg .end{fill:var(--end)}.tg .core,.tg .dot,.tg .column{fill:var(--core)}
 .tg .edge,.tg .skip{fill:none;stroke:var(--edge);opacity:.75}.tg .skip{stroke:var(--skip)}
-.tg .mark{fill:var(--mark)}.tg svg .note{fill:var(--mark);paint-order:stroke;stroke:var(--paper);stroke-width:3px}
+.tg .mark{fill:var(--mark)}
+.tg svg .note{fill:var(--mark);paint-order:stroke;stroke:var(--paper);stroke-width:3px}
 .tg .axis{fill:none;stroke:var(--soft)}.tg .curve{fill:none;stroke:var(--core);stroke-width:2}
 .tg .flat,.tg .guide{fill:none;stroke:var(--soft);stroke-dasharray:3 3;opacity:.7}
 .tg .wide{overflow-x:auto}

@@ -6,7 +6,7 @@ import json
 import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +80,10 @@ class Report:
         coverage = self.coverage
         if coverage is None:
             return (f"Every matrix given is in the graph; {sources}.",)
+        checked = f", {coverage.verified} units verified by influence" if coverage.verified else ""
         first = (
-            f"{coverage.modelled} of {coverage.total} weighted operators are in the graph, "
-            f"{coverage.verified} units verified by influence; {sources}."
+            f"{coverage.modelled} of {coverage.total} weighted operators are in the graph"
+            f"{checked}; {sources}."
         )
         missing = [f"Not modelled: {name}: {reason}." for name, reason in coverage.missing]
         notes = [f"{note.rstrip('.')}." for note in coverage.notes]
@@ -142,7 +143,7 @@ class Report:
         held = {
             "title": self.title,
             "verdicts": list(self.verdicts),
-            "coverage": asdict(coverage) if is_dataclass(coverage) else None,
+            "coverage": None if coverage is None else asdict(coverage),
             "summary": self.summary,
             "layers": self.layers.to_dict("records"),
             "provenance": self.provenance,

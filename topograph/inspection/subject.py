@@ -62,7 +62,7 @@ def find_subject(checkpoint: Any, model: ModelSpec | None = None, trust: bool = 
         What the weights belong to: see :func:`topograph.inspection.builders.build_model`. Needed
         for weights alone.
     trust
-        Whether code that a file or folder brings or names may run.
+        Whether an exported program may be loaded, which runs code in it.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def _module(module: nn.Module, model: ModelSpec | None) -> Subject:
 
 def _path(path: Path, model: ModelSpec | None, trust: bool) -> Subject:
     if path.is_dir():
-        return _folder(path, model, trust)
+        return _folder(path, model)
     if not path.is_file():
         raise TopographError(f"{path} does not exist", "pass the path of a checkpoint")
     provenance = {
@@ -140,9 +140,9 @@ def _weights(
     )
 
 
-def _folder(path: Path, model: ModelSpec | None, trust: bool) -> Subject:
+def _folder(path: Path, model: ModelSpec | None) -> Subject:
     if (path / "settings.json").is_file():
-        return _run(path, model, trust)
+        return _run(path, model)
     suffixes = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt")
     inside = sorted(p.name for p in path.iterdir() if p.suffix in suffixes)
     raise TopographError(
@@ -151,7 +151,7 @@ def _folder(path: Path, model: ModelSpec | None, trust: bool) -> Subject:
     )
 
 
-def _run(path: Path, model: ModelSpec | None, trust: bool) -> Subject:
+def _run(path: Path, model: ModelSpec | None) -> Subject:
     """Read a run of pwmpr: its newest masks and the weights that go with them."""
     try:
         folder_module = importlib.import_module("pwmpr.folder")

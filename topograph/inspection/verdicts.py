@@ -28,7 +28,6 @@ def verdicts(summary: dict[str, Any], layers: pd.DataFrame) -> tuple[str, ...]:
             _concentration(summary),
             _bottleneck(summary, layers),
             _dead(summary, layers),
-            _isolated(summary),
             _ends(summary),
             _shells(summary),
         )
@@ -90,14 +89,11 @@ def _dead(summary: dict[str, Any], layers: pd.DataFrame) -> str:
     rows = rows[rows["dead"] > 0].head(3)
     where = ", ".join(f"{r.dead:,} of {r.nodes:,} in {r.group}" for r in rows.itertuples())
     noun = "node lies" if summary["dead"] == 1 else "nodes lie"
-    return f"{summary['dead']:,} hidden {noun} on no path" + (f": {where}." if where else ".")
-
-
-def _isolated(summary: dict[str, Any]) -> str:
-    if not summary["isolated"]:
-        return ""
-    noun = "node has" if summary["isolated"] == 1 else "nodes have"
-    return f"{summary['isolated']:,} hidden {noun} no connection at all."
+    text = f"{summary['dead']:,} hidden {noun} on no path" + (f": {where}" if where else "")
+    if summary["isolated"]:
+        verb = "has" if summary["isolated"] == 1 else "have"
+        text += f"; {summary['isolated']:,} of these {verb} no connection at all"
+    return f"{text}."
 
 
 def _ends(summary: dict[str, Any]) -> str:
