@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 
 from topograph.capture.compose import from_entries, pattern, product
-from topograph.capture.edges import Edges, Groups, split
+from topograph.capture.edges import Edges, Groups, column_reads, split
 from topograph.capture.weights import Binding
 from topograph.capture.wiring import Layout, Wiring
 from topograph.graph.blocks import Block
@@ -21,6 +21,7 @@ _PIECE = 1 << 22
 def channel_blocks(
     layout: Layout, groups: Groups, wiring: Wiring, binding: Binding
 ) -> Iterator[Block]:
+    """Yield the blocks of one operator, one for each group that it reads."""
     (target,) = groups.of(wiring.targets)
     if (wiring.sources >= layout.n_nodes).any():
         found = _mixed_edges(layout, groups, wiring, binding)
@@ -150,7 +151,7 @@ def _mixed_edges(
     rows, columns, weights, taps = (np.concatenate(part) for part in zip(*found, strict=True))
     shape = (form.groups * form.rows, form.groups * form.columns)
     # The gain of each column is in its weights already.
-    reads = columns(layout, wiring.sources.reshape(-1))
+    reads = column_reads(layout, wiring.sources.reshape(-1))
     values = product(from_entries(rows, columns, weights, shape), reads)
     counts = product(from_entries(rows, columns, taps.astype(np.float64), shape), pattern(reads))
     yield from split(groups, values, counts, pattern(reads), form.rows * form.taps)

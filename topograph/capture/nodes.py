@@ -2,7 +2,7 @@
 
 Numbers are provisional: groups come in order of computation, and between the groups of the graph
 stand groups of *mixed* nodes. A mixed node is a fixed linear combination of earlier nodes (a
-pooling window, a mean over tokens); it is no node of the graph, and whoever reads it reads its parts.
+pooling window, a mean over tokens); it is no node of the graph, and who reads it reads its parts.
 """
 
 from __future__ import annotations

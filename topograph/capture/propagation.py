@@ -42,6 +42,8 @@ class Constants:
     def value(self, node: fx.Node) -> Any:
         """Return the value of a constant node."""
         value = self.binding.value(node)
+        if isinstance(value, Tensor):
+            value = value.cpu()
         if node not in self.read:
             # A copy, because training changes parameters in place.
             self.read[node] = value.clone() if isinstance(value, Tensor) else value

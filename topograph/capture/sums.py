@@ -146,7 +146,7 @@ class Sums:
         return True
 
     def _used_by(self, group: Provisional, node: fx.Node, reader: fx.Node | None) -> bool:
-        """Whether a group's value is used once: by ``reader`` (None: returned), through ``node``."""
+        """Whether a group's value is used once: by ``reader`` (None: returned)."""
         while node is not reader:
             uses = [*self._readers.get(node, []), *([None] if node in self._returned else [])]
             if uses != [reader] and not (node is group.node and node is reader):

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from topograph.capture.compose import from_entries, pattern, product
-from topograph.capture.edges import Groups, columns, split
+from topograph.capture.edges import Groups, column_reads, split
 from topograph.capture.forms import Form
 from topograph.capture.weights import Binding
 from topograph.capture.wiring import Layout, Wiring
@@ -45,6 +45,7 @@ def check_size(plan: Plan, binding: Binding) -> None:
 def unit_blocks(
     layout: Layout, groups: Groups, wiring: Wiring, binding: Binding
 ) -> Iterator[Block]:
+    """Yield the blocks of one operator, one for each group that it reads."""
     (target,) = groups.of(wiring.targets)
     op, form = wiring.operator, wiring.form
     weights = form.weight(op.readdress(binding.magnitude(op))).double().cpu().numpy()
@@ -64,7 +65,7 @@ def unit_blocks(
     rows, read, values = rows[valid], read[valid], values[valid]
     if wiring.gain is not None:
         values = values * wiring.gain.reshape(-1)[read]
-    reads = columns(layout, wiring.sources.reshape(-1))
+    reads = column_reads(layout, wiring.sources.reshape(-1))
     shape = (target.size, n_reads)
     counts = np.bincount(index[index >= 0], minlength=n_reads)
     positions = sp.csr_array(sp.diags_array(counts.astype(np.float64)) @ pattern(reads))
