@@ -144,7 +144,7 @@ def architectures(draw: Callable[..., int]) -> tuple[nn.Module, Tensor]:
     return positive_(nn.Sequential(*layers), density, draw(st.integers(0, 99))), example
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(architectures())
 def test_equals_plain_forward_and_backward(case: tuple[nn.Module, Tensor]) -> None:
     assert_plain_passes_agree(*case)

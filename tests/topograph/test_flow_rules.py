@@ -278,3 +278,5 @@ def test_tokens_are_one_hot_and_all_at_one() -> None:
     assert math.exp(flow.log_total) == pytest.approx(value.item())
     for name, leaf in (("0.weight", table), ("1.weight", weight)):
         torch.testing.assert_close(flow.scores[name] * math.exp(flow.log_scale), leaf.grad)
+    expected = (table * table.grad).sum(1) / value
+    torch.testing.assert_close(flow.share["input"], expected.detach())

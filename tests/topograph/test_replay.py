@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from topograph.capture.trace import trace
 from topograph.capture.weights import Binding, Operator
+from topograph.flow import path_flow
 from topograph.flow.blockfloat import BlockFloat, added, aligned, normalised, shifted
 from topograph.flow.plan import Plan, plan
 from topograph.flow.replay import replay
@@ -102,6 +105,18 @@ def test_only_what_the_outputs_need_is_planned() -> None:
 
     steps, _ = prepared(Wasteful(), torch.zeros(1, 2))
     assert [op.name for op in steps.operators] == ["used"]
+
+
+def test_a_plan_is_made_once_and_goes_with_its_model() -> None:
+    model, example = Block(), torch.zeros(1, 1, 4, 4)
+    traced = trace(model, example)
+    assert plan(traced) is plan(traced)
+    assert plan(traced, "scale") is not plan(traced)
+    path_flow(model, example)
+    left = weakref.ref(traced)
+    del model, traced
+    gc.collect()
+    assert left() is None
 
 
 @settings(max_examples=50)

@@ -6,7 +6,6 @@ operator without a rule is refused only where a path would have to pass it.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 from torch import fx
@@ -62,15 +61,13 @@ def plan(trace: Trace, norm: str = "identity") -> Plan:
     TopographError
         If a path meets an operator that has no rule.
     """
-    known = _PLANS.setdefault(trace, {})
+    # A plan refers to its trace, so a table by trace would keep both for ever.
+    known: dict[str, Plan] = trace.__dict__.setdefault("_plans", {})
     if norm not in known:
         planner = Planner(trace, norm)
         planner.run()
         known[norm] = _needed(planner)
     return known[norm]
-
-
-_PLANS: weakref.WeakKeyDictionary[Trace, dict[str, Plan]] = weakref.WeakKeyDictionary()
 
 
 def _needed(planner: Planner) -> Plan:

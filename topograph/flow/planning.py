@@ -207,6 +207,8 @@ class Planner:
         self._add(node, [signal], rule, Fact(next(self._fresh), fact.gate, over))
 
     def _addition(self, node: fx.Node) -> None:
+        one: Any
+        other: Any
         one, other = node.args[:2]
         operands: list[Any] = [n for n in (one, other) if self._carries(n)]
         if len(operands) < 2:
@@ -227,7 +229,7 @@ class Planner:
         if not operands:
             return
         signal: Any = operands[0]
-        multiplied = node.args[0 if packet(node) is aten.rsub else 1]
+        multiplied: Any = node.args[0 if packet(node) is aten.rsub else 1]
         alpha: Any = node.args[2] if len(node.args) > 2 else node.kwargs.get("alpha", 1)
         if multiplied is signal and abs(alpha) != 1:
             self._add(node, operands, rules.weighted_sum, self.facts[signal])

@@ -52,7 +52,7 @@ def replay(
         Nodes whose values are wanted, besides those of the outputs.
     tape
         Records what gradients need; the gradients with respect to leaves are kept under the
-        operators' ``parameter``.
+        operators' names.
     dtype
         ``torch.float64`` or ``torch.float32``.
 
@@ -115,7 +115,7 @@ def _run(
             lambda signal, weight: apply_weight(op, call, signal, op.readdress(weight)),
             operands[:1],
             weight=weights(op),
-            key=op.parameter,
+            key=op.name,
         )
     if len(operands) > 1:
         (product,) = tape.apply(partial(plus_bias_signal, call), [product, operands[1]])

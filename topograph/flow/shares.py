@@ -6,12 +6,13 @@ off; where that is says the layout (:mod:`topograph.capture.layout`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx
 
+from topograph.capture.weights import Operator
 from topograph.flow.blockfloat import BlockFloat, shifted
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def shares(
     layout: Layout,
     values: Mapping[fx.Node, BlockFloat],
     gradients: Mapping[fx.Node, BlockFloat],
+    uses: Mapping[str, BlockFloat],
+    leaf: Callable[[Operator], Tensor],
     total: BlockFloat,
 ) -> dict[str, Tensor]:
     """Return group name to the nodes' shares C/R, float64 on the CPU.
@@ -32,23 +35,40 @@ def shares(
         The groups and where their nodes are read off.
     values, gradients
         By the nodes of the traced graph; a site that is in neither lies on no path.
+    uses, leaf
+        Name of a weighted operator to the gradient with respect to its leaf, and the leaf.
     total
         R, of one element.
     """
+    tables = {}  # first node of a vocabulary to the embedding that reads it
+    for wiring in layout.operators:
+        if wiring.operator.kind == "embedding":
+            tables[int(wiring.sources.flat[0])] = wiring.operator
     found = {}
-    for name, site in layout.sites.items():
-        size = layout.groups[name].size
-        if site.node not in values or site.node not in gradients or not float(total.mantissa):
-            found[name] = torch.zeros(size, dtype=torch.float64)
-            continue
-        parts = centrality(site, values[site.node], gradients[site.node], size)
-        exponent = values[site.node].exponent + gradients[site.node].exponent - total.exponent
-        found[name] = shifted(parts / float(total.mantissa), exponent)
+    for name, group in layout.groups.items():
+        part = BlockFloat(torch.zeros(group.size, dtype=torch.float64))
+        site = layout.sites.get(name)
+        if site is None and group.start in tables:
+            op = tables[group.start]
+            part = _of_tokens(op, leaf(op), uses[op.name])
+        elif site is not None and site.node in values and site.node in gradients:
+            part = _of_site(site, values[site.node], gradients[site.node], group.size)
+        if float(total.mantissa):
+            part = BlockFloat(part.mantissa / float(total.mantissa), part.exponent - total.exponent)
+            found[name] = shifted(part.mantissa, part.exponent)
+        else:
+            found[name] = torch.zeros(group.size, dtype=torch.float64)
     return found
 
 
-def centrality(site: Site, value: BlockFloat, gradient: BlockFloat, size: int) -> Tensor:
-    """Return the mantissas of Σ value · gradient for each node of a site, float64 on the CPU."""
+def _of_tokens(op: Operator, leaf: Tensor, gradient: BlockFloat) -> BlockFloat:
+    """Return Σ |θ| S over the row of each token: all of its paths begin in that row."""
+    rows = (op.readdress(leaf) * op.readdress(gradient.mantissa)).sum(1, dtype=torch.float64)
+    return BlockFloat(rows.cpu(), gradient.exponent)
+
+
+def _of_site(site: Site, value: BlockFloat, gradient: BlockFloat, size: int) -> BlockFloat:
+    """Return Σ value · gradient over the positions of each node of a site."""
     product = value.mantissa * gradient.mantissa
     index = site.index
     index = index.reshape(*[1] * (product.dim() - index.dim()), *index.shape)
@@ -60,7 +80,8 @@ def centrality(site: Site, value: BlockFloat, gradient: BlockFloat, size: int) -
     flat = product.reshape(-1).to("cpu", torch.float64)
     held = ids >= 0
     sums = torch.zeros(size, dtype=torch.float64)
-    return sums.index_add_(0, ids[held], flat[held])
+    sums.index_add_(0, ids[held], flat[held])
+    return BlockFloat(sums, value.exponent + gradient.exponent)
 
 
 def at_nodes(

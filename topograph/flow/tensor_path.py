@@ -14,7 +14,7 @@ from topograph.capture.trace import ExampleInput, trace
 from topograph.capture.weights import Binding, Masks, Operator
 from topograph.check import check_choice
 from topograph.errors import TopographError
-from topograph.flow.blockfloat import ZERO_EXPONENT, BlockFloat, aligned, normalised, shift_
+from topograph.flow.blockfloat import ZERO_EXPONENT, BlockFloat, added, aligned, normalised, shift_
 from topograph.flow.plan import Plan, plan
 from topograph.flow.precision import exact_arithmetic
 from topograph.flow.replay import replay
@@ -186,7 +186,7 @@ def _flow(steps: Plan, binding: Binding, groups: Layout, dtype: torch.dtype) -> 
         nodes = [node for node in nodes if node in values]
         outputs = [values[node] for node in steps.outputs]
         total = _sum(outputs, dtype)
-        found, weights = tape.gradients(outputs, [values[node] for node in nodes])
+        found, uses = tape.gradients(outputs, [values[node] for node in nodes])
         gradients = at_nodes(nodes, found)
         from_inputs = _sum(
             [
@@ -203,10 +203,10 @@ def _flow(steps: Plan, binding: Binding, groups: Layout, dtype: torch.dtype) -> 
             return None
         if not float(total.mantissa) and _connected(steps, binding, dtype):
             return None
-        scores = _scores(steps, weights, leaves)
+        scores = _scores(steps, uses, leaves)
         if scores is None:
             return None
-        share = shares(groups, values, gradients, total)
+        share = shares(groups, values, gradients, uses, leaf, total)
     return PathFlow(
         scores=scores[0],
         share=share,
@@ -250,23 +250,23 @@ def _connected(steps: Plan, binding: Binding, dtype: torch.dtype) -> bool:
 
 
 def _scores(
-    steps: Plan, weights: Mapping[str, BlockFloat], leaves: Mapping[fx.Node, Tensor]
+    steps: Plan, uses: Mapping[str, BlockFloat], leaves: Mapping[fx.Node, Tensor]
 ) -> tuple[dict[str, Tensor], int] | None:
     """Return the scores without their common power of two, and that power; None if not finite."""
     found: dict[str, BlockFloat] = {}
-    tops: dict[str, int] = {}
     for op in steps.operators:
-        if op.parameter in found:
-            continue
-        block = weights.get(op.parameter)
+        block = uses.get(op.name)
         if block is None:
             block = BlockFloat(torch.zeros_like(leaves[op.leaf]), ZERO_EXPONENT)
+        before = found.get(op.parameter)
+        found[op.parameter] = block if before is None else added(before, block)
+    tops: dict[str, int] = {}
+    for name, block in found.items():
         top = float(block.mantissa.amax()) if block.mantissa.numel() else 0.0
         if not math.isfinite(top):
             return None
-        found[op.parameter] = block
         if top > 0:
-            tops[op.parameter] = math.frexp(top)[1] + block.exponent
+            tops[name] = math.frexp(top)[1] + block.exponent
     common = max(tops.values(), default=0)
     return {
         name: shift_(block.mantissa.contiguous(), block.exponent - common)
