@@ -328,6 +328,18 @@ class TestExamples:
         model.eval()
         model(example)  # runs
 
+    def test_layers_may_be_listed_in_another_order_than_they_run(self) -> None:
+        class Late(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.blocks = nn.ModuleList(nn.Conv2d(8 * k, 8, 3) for k in range(1, 6))
+                self.stem = nn.Conv2d(3, 8, 3)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.blocks[0](self.stem(x))
+
+        assert tuple(guess_example(Late()).shape) == (1, 3, 32, 32)
+
     def test_nothing_is_changed_by_guessing(self) -> None:
         model = net().train()
         before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -89,16 +89,16 @@ def shell_svg(nodes: pd.DataFrame) -> str:
     return frame.draw("".join(bars), "Nodes by k-shell")
 
 
-def spark_svg(share: np.ndarray) -> str:
+def spark_svg(share: np.ndarray, points: int = 25) -> str:
     """Return a group's node shares, largest first, as a line without axes; "" without any."""
     ordered = np.sort(share)[::-1]
     if not len(ordered) or not ordered[0] > 0:
         return ""
-    at = np.unique(np.linspace(0, len(ordered) - 1, 25).round().astype(int))
-    points = [
+    at = np.unique(np.linspace(0, len(ordered) - 1, points).round().astype(int))
+    corners = [
         (96 * (k / max(len(ordered) - 1, 1)), 18 - 17 * float(ordered[k] / ordered[0])) for k in at
     ]
-    line = " ".join(f"{x:.0f},{y:.1f}" for x, y in points)
+    line = " ".join(f"{x:.0f},{y:.1f}" for x, y in corners)
     return (
         '<svg class="spark" viewBox="0 0 96 19" aria-hidden="true">'
         f'<polygon points="0,18 {line} 96,18"/></svg>'

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
 import pandas as pd
 
 from topograph.graph.layered import LayeredGraph
 from topograph.inspection.verdicts import percent
+from topograph.paths import path_sums
 
 WIDTH, TOP, BODY, FOOT = 960, 14, 210, 54
 _ARCS = 90  # most room above the bars for what skips over them
@@ -34,12 +36,16 @@ class Bar:
 
 @dataclass(frozen=True)
 class Link:
-    """The edges between two groups; ``share`` is the part of all path weight that they carry."""
+    """The edges between two groups; ``share`` is the part of all path weight that they carry.
+
+    ``rough`` tells shares that the graph says, which knows no borders, from those of the layers.
+    """
 
     source: str
     target: str
     share: float
     identity: bool
+    rough: bool = False
 
 
 def depths(graph: LayeredGraph) -> dict[str, int]:
@@ -63,21 +69,50 @@ def depths(graph: LayeredGraph) -> dict[str, int]:
 def links(graph: LayeredGraph, layers: pd.DataFrame, nodes: pd.DataFrame) -> list[Link]:
     """Return the links of the drawing with the path weight that runs through each.
 
-    What of a group's path weight does not come in over weights comes in over its identity edges.
+    What an operator carries from several groups is divided as the graph's paths divide. What of a
+    group's path weight does not come in over weights comes in over its identity edges.
     """
+    by_pair = _block_shares(graph)
     into: dict[str, float] = dict.fromkeys(graph.groups, 0.0)
     found = []
     for (source, target), rows in layers.groupby(["source", "group"], sort=False):
         share = float(rows["path_share"].fillna(0.0).sum())
         into[str(target)] += share
         sources = [name for name in str(source).split(" + ") if name in graph.groups]
-        found += [Link(name, str(target), share / len(sources), False) for name in sources]
+        parts = [by_pair.get((name, str(target), False), 0.0) for name in sources]
+        whole = sum(parts) or 1.0
+        rough = len(sources) > 1
+        found += [
+            Link(name, str(target), share * part / whole, False, rough)
+            for name, part in zip(sources, parts, strict=True)
+        ]
     through = nodes.groupby("group", observed=False)["share"].sum()
     for target in graph.groups:
         blocks = [block for block in graph.identity_blocks if block.target == target]
         rest = max(0.0, float(through[target]) - into[target])
-        found += [Link(block.source, target, rest / len(blocks), True) for block in blocks]
+        parts = [by_pair[block.source, target, True] for block in blocks]
+        whole = sum(parts) or 1.0
+        found += [
+            Link(block.source, target, rest * part / whole, True, len(blocks) > 1)
+            for block, part in zip(blocks, parts, strict=True)
+        ]
     return found
+
+
+def _block_shares(graph: LayeredGraph) -> dict[tuple[str, str, bool], float]:
+    """Return the part of all the graph's path weight on each block: Σ φ(u) |θ(u, v)| ψ(v) / R."""
+    sums = path_sums(graph)
+    shares = {}
+    for block in graph.blocks:
+        edges = block.matrix.tocoo()
+        targets, sources = edges.coords
+        with np.errstate(divide="ignore"):
+            logs = np.log(np.abs(edges.data))
+        logs += sums.log_complexity[graph.nodes(block.source)][sources]
+        logs += sums.log_generality[graph.nodes(block.target)][targets]
+        share = np.exp(logs - sums.log_total).sum() if math.isfinite(sums.log_total) else 0.0
+        shares[block.source, block.target, block.identity] = float(share)
+    return shares
 
 
 def network_svg(graph: LayeredGraph, layers: pd.DataFrame, nodes: pd.DataFrame) -> str:
@@ -138,15 +173,18 @@ def _bar(bar: Bar) -> str:
     """Draw a bar: τ-core dark at the bottom, the rest light, dead nodes hollow at the top."""
     dead = bar.height * bar.dead
     core = 0.0 if math.isnan(bar.core) else bar.height * bar.core
-    return (
-        f"<g><title>{escape(bar.title)}</title>"
-        f'<rect class="dead" x="{bar.x:.1f}" y="{bar.y:.1f}" width="{bar.width:.1f}" '
-        f'height="{dead:.1f}" rx="2"/>'
-        f'<rect class="{"end" if math.isnan(bar.core) else "live"}" x="{bar.x:.1f}" '
-        f'y="{bar.y + dead:.1f}" width="{bar.width:.1f}" height="{bar.height - dead:.1f}" rx="2"/>'
-        f'<rect class="core" x="{bar.x:.1f}" y="{bar.y + bar.height - core:.1f}" '
-        f'width="{bar.width:.1f}" height="{core:.1f}" rx="2"/></g>'
+    parts = [
+        ("dead", bar.y, dead),
+        ("end" if math.isnan(bar.core) else "live", bar.y + dead, bar.height - dead),
+        ("core", bar.y + bar.height - core, core),
+    ]
+    drawn = (
+        f'<rect class="{kind}" x="{bar.x:.1f}" y="{y:.1f}" width="{bar.width:.1f}" '
+        f'height="{height:.1f}" rx="2"/>'
+        for kind, y, height in parts
+        if height > 0
     )
+    return f"<g><title>{escape(bar.title)}</title>{''.join(drawn)}</g>"
 
 
 def _link(bars: dict[str, Bar], link: Link) -> tuple[str, int]:
@@ -170,8 +208,9 @@ def _link(bars: dict[str, Bar], link: Link) -> tuple[str, int]:
         middle = (x0 + x1) / 2
         path = f"M{x0:.1f} {y0:.1f}C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
     kind = "skip" if link.identity else "edge"
+    about = "about " if link.rough else ""
     what = "identity" if link.identity else "weights"
-    title = f"{link.source} to {link.target} ({what}): {percent(link.share)} of all path weight"
+    title = f"{link.source} to {link.target} ({what}): {about}{percent(link.share)} of all paths"
     element = (
         f'<path class="{kind}" d="{path}" stroke-width="{thick:.1f}">'
         f"<title>{escape(title)}</title></path>"

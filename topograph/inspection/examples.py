@@ -47,9 +47,8 @@ def guess_example(model: nn.Module) -> Tensor:
     >>> tuple(guess_example(nn.Sequential(nn.Flatten(), nn.Linear(784, 10))).shape)
     (1, 784)
     """
-    first = [module for module in model.modules() if isinstance(module, _KNOWN)][:4]
     tried: list[tuple[int, ...]] = []
-    for module in first:
+    for module in _likely_first(model):
         for example in _candidates(module):
             if tuple(example.shape) in tried:
                 continue
@@ -62,6 +61,23 @@ def guess_example(model: nn.Module) -> Tensor:
         f"(tried {shapes})",
         "pass example_input (or --input-size, without the batch dimension)",
     )
+
+
+def _likely_first(model: nn.Module, most: int = 10) -> list[nn.Module]:
+    """Return layers that may be the first to run: the first listed, then those that take least."""
+    layers: dict[tuple[type, int], nn.Module] = {}
+    for module in model.modules():
+        if isinstance(module, _KNOWN):
+            layers.setdefault((type(module), _takes(module)), module)
+    order = [*list(layers)[:1], *sorted(list(layers)[1:], key=lambda key: key[1])]
+    return [layers[key] for key in order[:most]]
+
+
+def _takes(module: nn.Module) -> int:
+    for name in ("in_channels", "in_features", "input_size", "num_embeddings"):
+        if hasattr(module, name):
+            return int(getattr(module, name))
+    return 0
 
 
 def _candidates(module: nn.Module) -> Iterator[Tensor]:

@@ -16,6 +16,7 @@ from topograph.capture import capture
 from topograph.capture.trace import trace
 from topograph.capture.weights import Binding
 from topograph.check import check_fraction
+from topograph.errors import TopographError
 from topograph.flow import PathFlow, path_flow
 from topograph.graph.layered import LayeredGraph
 from topograph.inspection.builders import ModelSpec
@@ -88,12 +89,22 @@ def inspect(
     """
     tau = check_fraction(tau, "tau")
     subject = find_subject(checkpoint, model, trust)
-    if not isinstance(model, nn.Module) and not isinstance(checkpoint, nn.Module):
-        subject.model.to(device)
+    if subject.built:
+        _place(subject.model, device)
     example, guessed = _example(subject, example_input)
     used = subject.masks if masks is None else masks
     with holding(subject.model, subject.state):
         return _report(subject, example, used or None, tau, guessed)
+
+
+def _place(model: nn.Module, device: str | torch.device) -> None:
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise TopographError(
+            f"device is {device!r}, which cannot be used here ({str(error).splitlines()[0]})",
+            'pass "cpu", or a device that torch knows and this machine has',
+        ) from None
 
 
 def _example(subject: Subject, given: Any) -> tuple[Any, bool]:
@@ -114,6 +125,7 @@ def _report(
 ) -> Report:
     model = subject.model
     graph = capture(model, example, masks=masks)
+    assert graph.coverage is not None  # a captured graph has one
     flow = path_flow(model, example, masks=masks)
     binding = Binding(trace(model, example), model, masks)
     found = measure(graph, flow, _layers(graph, flow, binding), tau)

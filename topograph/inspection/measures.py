@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from topograph.core import SharesByGroup, tau_core, tau_core_ratios
+from topograph.core import tau_core, tau_core_ratios
 from topograph.degrees import degree
+from topograph.flow import PathFlow
 from topograph.graph.blocks import Block
 from topograph.graph.layered import LayeredGraph
-from topograph.paths import path_sums
 from topograph.reach import dead_nodes, effective_density
 from topograph.shells import k_shell
 
@@ -62,78 +62,30 @@ class Measures:
     nodes: pd.DataFrame
 
 
-def layers_of_blocks(graph: LayeredGraph) -> list[Layer]:
-    """Return a layer for every weight block: what there is to say of a graph from matrices."""
-    sums = path_sums(graph)
-    found = []
-    for block in graph.weight_blocks:
-        rows, columns = block.matrix.shape
-        found.append(
-            Layer(
-                f"{block.source} → {block.target}",
-                f"{block.source} → {block.target}",
-                "block",
-                block.source,
-                block.target,
-                (int(rows), int(columns)),
-                block.n_positions,
-                int(block.tap_counts.sum()),
-                (block,),
-                _block_share(
-                    graph, block, sums.log_complexity, sums.log_generality, sums.log_total
-                ),
-            )
-        )
-    return found
-
-
-def _block_share(
-    graph: LayeredGraph, block: Block, complexity: Any, generality: Any, total: float
-) -> float:
-    """Return the part of R on paths through a block: Σ φ(u) |θ(u, v)| ψ(v) / R."""
-    edges = block.matrix.tocoo()
-    rows, columns = edges.coords
-    with np.errstate(divide="ignore"):
-        logs = (
-            np.log(np.abs(edges.data))
-            + complexity[graph.nodes(block.source)][columns]
-            + generality[graph.nodes(block.target)][rows]
-            - total
-        )
-    return float(np.exp(logs).sum()) if math.isfinite(total) else 0.0
-
-
-def measure(
-    graph: LayeredGraph, paths: SharesByGroup | None, layers: list[Layer], tau: float
-) -> Measures:
+def measure(graph: LayeredGraph, paths: PathFlow, layers: list[Layer], tau: float) -> Measures:
     """Measure a network.
 
     Parameters
     ----------
     graph
-        The network; connectivity is taken from it.
+        The network's graph; connectivity is taken from it.
     paths
-        The tensor path of the same network, which path measures are taken from; None takes them
-        from the graph.
+        The tensor path of the same network; path measures are taken from it.
     layers
         What the rows of the layer frame are about.
     tau
         Part of the path weight that a core holds, in (0, 1].
     """
-    sums = path_sums(graph) if paths is None else None
-    shares: LayeredGraph | SharesByGroup = graph if paths is None else paths
-    log_total = sums.log_total if sums is not None else float(paths.log_total)  # type: ignore[union-attr]
-    share = sums.share if sums is not None else _by_node(graph, paths)
-    core = tau_core(shares, tau)
-    ratios = tau_core_ratios(shares, tau)
-    nodes = _node_frame(graph, share, core.nodes)
-    table = _layer_frame(graph, layers, nodes, ratios)
+    ratios = tau_core_ratios(paths, tau)
+    nodes = _node_frame(graph, _by_node(graph, paths), tau_core(paths, tau).nodes)
     return Measures(
-        _summary(graph, nodes, layers, ratios, log_total, tau, paths is not None), table, nodes
+        _summary(graph, nodes, layers, ratios, paths.log_total, tau),
+        _layer_frame(graph, layers, nodes, ratios),
+        nodes,
     )
 
 
-def _by_node(graph: LayeredGraph, paths: Any) -> np.ndarray:
+def _by_node(graph: LayeredGraph, paths: PathFlow) -> np.ndarray:
     share = np.zeros(graph.n_nodes)
     for name, values in paths.share.items():
         start = paths.offsets[name]
@@ -232,7 +184,6 @@ def _summary(
     ratios: dict[str, float],
     log_total: float,
     tau: float,
-    tensor_path: bool,
 ) -> dict[str, Any]:
     hidden = nodes[nodes["hidden"]]
     shells = nodes["k_shell"].to_numpy()
@@ -250,7 +201,7 @@ def _summary(
         "hidden_nodes": len(hidden),
         "edges": graph.n_edges,
         "log10_paths": log_total / math.log(10),
-        "paths_from": "tensor path" if tensor_path else "graph",
+        "paths_from": "tensor path",
         "tau": tau,
         "tau_core": core,
         "tau_core_part": core / len(hidden) if len(hidden) else math.nan,

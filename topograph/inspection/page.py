@@ -165,8 +165,9 @@ def _table(layers: pd.DataFrame, nodes: pd.DataFrame) -> str:
     }
     lowest = layers.loc[layers["tau_core_ratio"] > 0, "tau_core_ratio"].min()
     rows, drawn = [], set()
+    points = 25 if len(layers) <= 80 else 12
     for row in layers.head(_ROWS).itertuples():
-        spark = "" if row.group in drawn else spark_svg(shares[row.group])
+        spark = "" if row.group in drawn else spark_svg(shares[row.group], points)
         drawn.add(row.group)
         lost = row.kept - row.on_paths
         rows.append(

@@ -19,6 +19,8 @@ from topograph.inspection.verdicts import percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from topograph.capture.coverage import Coverage
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
@@ -30,12 +32,11 @@ class Report:
         What was looked at.
     coverage
         What of the network the graph models, what not and why; units verified by influence.
-        None for a graph made from matrices.
     summary
         Numbers by name: ``parameters``, ``weights`` and ``kept`` (of the layers in the graph),
         ``density``, ``effective_density``, ``layers``, ``groups``, ``nodes``, ``hidden_nodes``,
-        ``edges``, ``log10_paths`` (total path weight), ``paths_from`` (``"tensor path"`` or
-        ``"graph"``), ``tau``, ``tau_core`` (nodes; rule mass over hidden nodes),
+        ``edges``, ``log10_paths`` (total path weight), ``paths_from`` (where path measures are
+        taken from: the ``"tensor path"``), ``tau``, ``tau_core`` (nodes; rule mass over hidden nodes),
         ``tau_core_part`` (of the hidden nodes), ``average_tau_core_ratio``, ``k_max``,
         ``k_max_nodes``, ``isolated`` and ``dead`` (hidden nodes), ``dead_inputs``,
         ``dead_outputs``.
@@ -60,7 +61,7 @@ class Report:
 
     title: str
     subtitle: str
-    coverage: Any
+    coverage: Coverage
     summary: dict[str, Any]
     layers: pd.DataFrame
     nodes: pd.DataFrame
@@ -71,15 +72,11 @@ class Report:
     @property
     def coverage_lines(self) -> tuple[str, ...]:
         """What the graph models, in one sentence, and each thing that it does not in another."""
-        tensor = self.summary["paths_from"] == "tensor path"
         sources = (
-            "path measures are taken from the tensor path, connectivity from the graph"
-            if tensor
-            else "path measures and connectivity are taken from the graph"
+            f"path measures are taken from the {self.summary['paths_from']}, connectivity from "
+            "the graph"
         )
         coverage = self.coverage
-        if coverage is None:
-            return (f"Every matrix given is in the graph; {sources}.",)
         checked = f", {coverage.verified} units verified by influence" if coverage.verified else ""
         first = (
             f"{coverage.modelled} of {coverage.total} weighted operators are in the graph"
@@ -143,7 +140,7 @@ class Report:
         held = {
             "title": self.title,
             "verdicts": list(self.verdicts),
-            "coverage": None if coverage is None else asdict(coverage),
+            "coverage": asdict(coverage),
             "summary": self.summary,
             "layers": self.layers.to_dict("records"),
             "provenance": self.provenance,

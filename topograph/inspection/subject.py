@@ -39,6 +39,8 @@ class Subject:
         What a reader should know about how it was read.
     example
         An input that is known to fit, or None.
+    built
+        Whether the model was made here, and is nobody else's.
     """
 
     model: nn.Module
@@ -48,6 +50,7 @@ class Subject:
     provenance: dict[str, Any]
     notes: tuple[str, ...] = ()
     example: Tensor | None = field(default=None, repr=False)
+    built: bool = False
 
 
 def find_subject(checkpoint: Any, model: ModelSpec | None = None, trust: bool = False) -> Subject:
@@ -137,6 +140,7 @@ def _weights(
         title or type(module).__name__,
         provenance | named,
         matched.notes,
+        built=not isinstance(model, nn.Module),
     )
 
 
@@ -197,6 +201,7 @@ def _run(path: Path, model: ModelSpec | None) -> Subject:
         provenance,
         (*matched.notes, *(() if folder.finished else ("the run is not finished",))),
         torch.zeros(1, *shape) if shape else None,
+        built=not isinstance(model, nn.Module),
     )
 
 
