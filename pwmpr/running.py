@@ -83,7 +83,7 @@ def run(
     ...                  method="random", density=0.5, start="random", start_density=0.25,
     ...                  rough_epochs=1, epochs=2, batch=16, out=folder + "/run")
     >>> result.density, len(result.history)
-    (0.5, 6)
+    (0.5, 7)
     """
     wanted = recipe_settings(recipe) if recipe is not None else Settings()
     if isinstance(model, str):

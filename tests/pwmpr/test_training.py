@@ -212,7 +212,7 @@ def test_without_extensive_training_the_run_ends_where_growth_does(tmp_path):
 
 
 def test_the_plateau_stops_growth_and_the_fit_is_the_one_of_the_history(tmp_path):
-    result = pwmpr.run("digits", method="random", start="random", epochs=2, out=tmp_path / "r")
+    result = pwmpr.run("digits", epochs=2, out=tmp_path / "r")
     rough = result.history[result.history["phase"] == "rough"].groupby("cycle").tail(1)
     assert len(rough) >= 5
     fit = pwmpr.fit_plateau(rough["density"], rough["val_accuracy"])
@@ -221,7 +221,16 @@ def test_the_plateau_stops_growth_and_the_fit_is_the_one_of_the_history(tmp_path
     assert result.density >= fit.onset
     shorter = pwmpr.fit_plateau(rough["density"][:-1], rough["val_accuracy"][:-1])
     assert not shorter.stopped
-    assert result.density < 1
+    assert result.density < 0.3
+    # A scoring pass takes one sample forward and backward on the weights kept before the growth.
+    counts = [snapshot.count for snapshot in result.snapshots][:-1]
+    assert result.summary["flops"]["scoring"] == sum(6 * count for count in counts)
+
+
+def test_without_a_plateau_growth_goes_on_to_the_limit(tmp_path):
+    result = pwmpr.run("digits", method="random", max_density=0.09, out=tmp_path / "r", **TINY)
+    assert not result.stopping.stopped  # four points are too few
+    assert result.masks.count == math.floor(0.09 * result.masks.size)
 
 
 def test_growth_that_would_have_to_shrink_is_refused(tmp_path):
