@@ -31,7 +31,7 @@ unit: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
 figures: $(VENV)/.runtime
-	@for script in $$(ls analyses/*.py | grep -v '/_'); do \
+	@for script in $$(grep -l __main__ analyses/*.py); do \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; \
 	done
 

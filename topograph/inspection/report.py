@@ -36,8 +36,8 @@ class Report:
         Numbers by name: ``parameters``, ``weights`` and ``kept`` (of the layers in the graph),
         ``density``, ``effective_density``, ``layers``, ``groups``, ``nodes``, ``hidden_nodes``,
         ``edges``, ``log10_paths`` (total path weight), ``paths_from`` (where path measures are
-        taken from: the ``"tensor path"``), ``tau``, ``tau_core`` (nodes; rule mass over hidden nodes),
-        ``tau_core_part`` (of the hidden nodes), ``average_tau_core_ratio``, ``k_max``,
+        taken from: the ``"tensor path"``), ``tau``, ``tau_core`` (its nodes; rule mass, hidden
+        nodes), ``tau_core_part`` (of the hidden nodes), ``average_tau_core_ratio``, ``k_max``,
         ``k_max_nodes``, ``isolated`` and ``dead`` (hidden nodes), ``dead_inputs``,
         ``dead_outputs``.
     layers
