@@ -163,7 +163,10 @@ class Propagation:
             constants = [n for n in step.node.all_input_nodes if n not in step.operands]
             if not any(learnt(self.plan.trace, node) for node in constants):
                 # A constant 0 cuts the connection; a learnt one is a weight of value 0.
-                signal = Signal(torch.where(factor > 0, signal.ids, 0), signal.gain)
+                same = constant_axes(signal.ids, factor)
+                held = narrowed(factor, same) > 0
+                ids = torch.where(held, narrowed(signal.ids, same), 0)
+                signal = Signal(ids.expand(signal.ids.shape), signal.gain)
         return signal.times(factor)
 
     def _weighted(self, step: Step) -> Signal:

@@ -75,8 +75,8 @@ class Sums:
             if not self._merged(group, operand, node, link):
                 group.links.append(link)
         assert group.index is not None
-        index = group.index.expand(*shape)
-        return Signal(torch.where(index >= 0, index + group.start + 1, 0))
+        ids = torch.where(group.index >= 0, group.index + group.start + 1, 0)
+        return Signal(ids.expand(*shape))
 
     def outputs(self, returned: Mapping[fx.Node, Signal]) -> tuple[Provisional, ...]:
         """Return the groups that the model's outputs read, adding one where they need it."""
