@@ -252,7 +252,8 @@ class RunResult:
             ("time", f"{seconds:.1f} s for {summary['epochs']} epochs, {summary['steps']:,} steps"),
         ]
         if self.stopping is not None:
-            lines.append(("stopping", self.stopping.reason))
+            grown = "" if self.stopping.stopped or settings.density else "not at a plateau; "
+            lines.append(("stopping", grown + self.stopping.reason))
         return [*lines, ("folder", str(self.folder))]
 
 
