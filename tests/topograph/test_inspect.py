@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -324,20 +326,53 @@ class TestPublishedCheckpoint:
         assert len(published._repr_html_().encode()) < 300_000
 
 
-class TestRunFolder:
-    def test_a_runs_folder_and_its_result_agree(self, tmp_path: Path) -> None:
-        import pwmpr
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    import pwmpr
 
-        result = pwmpr.run(
-            "digits", out=tmp_path / "run", density=0.3, rough_epochs=1, epochs=1, progress=False
-        )
-        report = tg.inspect(tmp_path / "run")
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return pwmpr.run("digits", out=out, density=0.1, rough_epochs=1, epochs=1, progress=False)
+
+
+class TestRunFolder:
+    def test_the_folder_and_its_result_agree(self, run: Any) -> None:
+        report = tg.inspect(run.folder)
         assert report.provenance["recipe"] == "digits"
         assert report.provenance["finished"] is True
         assert "guess" not in " ".join(report.provenance["notes"])
-        masks = result.masks
         for row in report.layers.itertuples():
-            kept = int(masks[row.parameter].sum()) if row.parameter in masks else row.weights
+            kept = (
+                int(run.masks[row.parameter].sum()) if row.parameter in run.masks else row.weights
+            )
             assert row.kept == kept
-        again = tg.inspect(result)
+        again = tg.inspect(run)
         np.testing.assert_allclose(again.nodes["share"], report.nodes["share"], rtol=1e-6)
+
+    def test_an_unfinished_run_gives_its_newest_weights(self, run: Any, tmp_path: Path) -> None:
+        folder = tmp_path / "run"
+        shutil.copytree(run.folder, folder)
+        for name in ("result.json", "model.safetensors"):
+            (folder / name).unlink()
+        report = tg.inspect(folder)
+        assert "the run is not finished" in report.provenance["notes"]
+        trained = [
+            s
+            for s in run.snapshots
+            if (folder / "weights" / f"step-{s.cycle:03d}.safetensors").is_file()
+        ]
+        assert report.summary["kept"] == trained[-1].count
+        for path in (folder / "weights").iterdir():
+            path.unlink()
+        with pytest.raises(TopographError, match="not written weights yet"):
+            tg.inspect(folder)
+
+    def test_a_run_of_ones_own_model_needs_it(self, run: Any, tmp_path: Path) -> None:
+        folder = tmp_path / "run"
+        shutil.copytree(run.folder, folder)
+        described = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        described["model"]["name"] = None
+        (folder / "settings.json").write_text(json.dumps(described), encoding="utf-8")
+        with pytest.raises(TopographError, match="of its own class"):
+            tg.inspect(folder)
+        report = tg.inspect(folder, model=f"pwmpr:{run.settings.model}")
+        assert report.nodes.equals(tg.inspect(run.folder).nodes)
