@@ -4,8 +4,8 @@ Weights are nonnegative and nothing has a bias, so on an all-ones input activati
 sum of the outputs *is* R, and autograd's gradient of it with respect to a weight *is* the score S.
 (ReLUs are leaky ones of slope 1 here, because at 0 the gradient of a ReLU is 0.)
 
-Every network can be built *collapsed* as well: kernels summed to 1×1, pooling and interpolation left
-out, flattened columns of one channel summed. On a 1×1 input of ones that is the channel graph.
+Every network can be built *collapsed* as well: kernels summed to 1×1, pooling and interpolation
+left out, flattened columns of one channel summed. On a 1×1 input of ones that is the channel graph.
 """
 
 from __future__ import annotations
@@ -153,7 +153,11 @@ def collapse(spec: Spec, net: Net) -> Net:
 @st.composite
 def specs(draw: st.DrawFn, most: int = 5) -> Spec:
     """Draw a network whose layers fit each other."""
-    channels, height, width = draw(st.integers(1, 3)), draw(st.integers(4, 7)), draw(st.integers(4, 7))
+    channels, height, width = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(4, 7)),
+        draw(st.integers(4, 7)),
+    )
     shape = channels, height, width
     layers: list[tuple[str, Any]] = []
     for _ in range(draw(st.integers(1, most))):

@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from tests.topograph.random_nets import Net, Spec, build, specs
 from torch import Tensor, nn
 
-import topograph as tg
+from tests.topograph.random_nets import Net, Spec, build, specs
 from topograph.capture import capture
 from topograph.capture.forms import Form
 from topograph.capture.layout import layout
 from topograph.capture.trace import trace
 from topograph.capture.weights import Binding
-from topograph.errors import TopographError
 from topograph.graph.layered import LayeredGraph
+from topograph.paths import path_sums
 
 
 def scores(model: nn.Module, example: Tensor, graph: LayeredGraph) -> dict[str, np.ndarray]:
@@ -26,7 +25,7 @@ def scores(model: nn.Module, example: Tensor, graph: LayeredGraph) -> dict[str, 
     traced = trace(model, example)
     binding = Binding(traced, model)
     wires = layout(traced, binding, "unit", "scale")
-    sums = tg.path_sums(graph)
+    sums = path_sums(graph)
     phi, psi = np.exp(sums.log_complexity), np.exp(sums.log_generality)
     read = np.append(np.concatenate([phi, wires.mixing @ phi]), 0)  # -1 reads nothing
     found = {}
@@ -45,7 +44,7 @@ def check(net: Net, example: Tensor, masks: dict[str, Tensor]) -> None:
     weights = [p for name, p in net.named_parameters() if name in masks]
     gradients = torch.autograd.grad(output, weights)
     graph = capture(net, example, masks=masks, granularity="unit", norm="scale")
-    total = tg.path_sums(graph).log_total
+    total = path_sums(graph).log_total
     if output.item() == 0:
         assert total == -math.inf
         return

@@ -12,7 +12,11 @@ from topograph.capture.compose import from_entries, pattern, product
 from topograph.capture.edges import Edges, Groups, column_reads, split
 from topograph.capture.weights import Binding
 from topograph.capture.wiring import Layout, Wiring
+from topograph.errors import TopographError
 from topograph.graph.blocks import Block
+
+#: Largest number of edges of an operator that reads mixtures of nodes.
+MIXED_LIMIT = 1 << 27
 
 # Weights are summed over taps in pieces of this size, in float64.
 _PIECE = 1 << 22
@@ -152,6 +156,12 @@ def _mixed_edges(
     shape = (form.groups * form.rows, form.groups * form.columns)
     # The gain of each column is in its weights already.
     reads = column_reads(layout, wiring.sources.reshape(-1))
+    if reads.nnz * form.rows > MIXED_LIMIT:
+        raise TopographError(
+            f'"{wiring.operator.name}" reads different nodes at different positions, and would '
+            f"have up to {reads.nnz * form.rows:,} edges; expected at most {MIXED_LIMIT:,}",
+            "pass an example_input of fewer positions",
+        )
     values = product(from_entries(rows, columns, weights, shape), reads)
     counts = product(from_entries(rows, columns, taps.astype(np.float64), shape), pattern(reads))
     yield from split(groups, values, counts, pattern(reads), form.rows * form.taps)

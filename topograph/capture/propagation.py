@@ -22,6 +22,7 @@ from topograph.capture.partition import check_channels, first_kinds
 from topograph.capture.signals import Signal, constant_axes, narrowed, single
 from topograph.capture.sums import Sums
 from topograph.capture.trace import Trace, shape_of
+from topograph.capture.vocabulary import packets
 from topograph.capture.weights import Binding, learnt, packet
 from topograph.flow import rules, windows
 from topograph.flow.plan import Plan
@@ -29,6 +30,8 @@ from topograph.flow.rules import Call
 from topograph.flow.steps import Step
 
 Value = Signal | tuple[Signal, ...]
+
+EXPANDING = packets("expand expand_as")
 
 
 class Constants:
@@ -115,7 +118,7 @@ class Propagation:
             return first
         call = Call(step.node, self.constants, step.operands)  # type: ignore[arg-type]
         shape = _shape(step.node)
-        if rule is rules.broadcast:
+        if rule is rules.broadcast or packet(step.node) in EXPANDING:
             return first.expand(shape)
         if rule is rules.join or rule is rules.scatter:
             return self._joined(step, call, signals)
@@ -166,7 +169,7 @@ class Propagation:
                 same = constant_axes(signal.ids, factor)
                 held = narrowed(factor, same) > 0
                 ids = torch.where(held, narrowed(signal.ids, same), 0)
-                signal = Signal(ids.expand(signal.ids.shape), signal.gain)
+                signal = Signal(ids.expand(signal.ids.shape), signal.gain, signal.spread)
         return signal.times(factor)
 
     def _weighted(self, step: Step) -> Signal:

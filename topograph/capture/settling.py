@@ -39,7 +39,7 @@ class _Settling:
             for group in self.all
             if group.kind != "mixed"
             and group.merge is None
-            and (group.kind != "input" or read[group.start : group.start + group.size].any())
+            and not (_is_tokens(group) and not read[group.start : group.start + group.size].any())
         ]
         starts = np.cumsum([0, *(group.size for group in self.groups)])
         self.start = {id(g): int(s) for g, s in zip(self.groups, starts, strict=False)}
@@ -214,6 +214,13 @@ class _Settling:
                     (group.size, source.size),
                 )
                 yield Block(self.names[id(source)], self.names[id(group)], block, identity=True)
+
+
+def _is_tokens(group: Provisional) -> bool:
+    """Whether these are the elements of an input of whole numbers (not the vocabulary's)."""
+    if group.kind != "input" or group.index is None:
+        return False
+    return not group.node.meta["val"].is_floating_point()
 
 
 def _heir(group: Provisional) -> Provisional:

@@ -30,10 +30,14 @@ class Signal:
         int64 of the activation's shape: the node that each element reads plus 1, or 0.
     gain
         float64 of the same shape, at least 0, or None where it is 1 everywhere.
+    spread
+        Axes along which one element was broadcast: the copies are one value, not one node read at
+        several positions.
     """
 
     ids: Tensor
     gain: Tensor | None = None
+    spread: frozenset[int] = frozenset()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,14 +55,22 @@ class Signal:
         """Return the signal broadcast to a shape."""
         if tuple(shape) == self.shape:
             return self
+        added = len(shape) - len(self.shape)
+        spread = {axis + added for axis in self.spread} | {
+            axis
+            for axis, size in enumerate(shape)
+            if size > 1 and (axis < added or self.shape[axis - added] == 1)
+        }
         return Signal(
-            self.ids.expand(*shape), None if self.gain is None else self.gain.expand(*shape)
+            self.ids.expand(*shape),
+            None if self.gain is None else self.gain.expand(*shape),
+            frozenset(spread),
         )
 
     def times(self, factor: Tensor) -> Signal:
         """Return the signal with another gain on top, broadcast to the signal's shape."""
         gain = factor if self.gain is None else self.gain * factor
-        return Signal(self.ids, gain.expand(self.ids.shape))
+        return Signal(self.ids, gain.expand(self.ids.shape), self.spread)
 
     def moved(self, function: Callable[[Tensor], Any]) -> Signal | tuple[Signal, ...]:
         """Return what an operator that only moves elements makes of the signal."""

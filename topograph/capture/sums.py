@@ -6,7 +6,8 @@ except that an operand which is all of a group, node by node, and is read nowher
 the sum: its own inputs lead into the sum directly.
 
 At channel granularity a node stands for all positions. Axes are positions where one operand reads
-the same node everywhere along them and no operand reads a different one at every place.
+the same node everywhere along them, unless the operand with the earliest nodes (the residual
+stream) reads a different one at every place.
 """
 
 from __future__ import annotations
@@ -196,19 +197,28 @@ def _as_one(terms: Sequence[Signal]) -> Signal | None:
 
 
 def _position_axes(terms: Sequence[Signal], dims: int) -> list[int]:
+    """Return the axes of a sum's value that are positions; ``terms`` are not broadcast yet."""
+    stream = min(terms, key=_earliest)
     found = []
     for axis in range(dims):
-        own = [
-            (term.ids, axis - dims + term.ids.dim())
-            for term in terms
-            if axis - dims + term.ids.dim() >= 0
-        ]
-        own = [(ids, a) for ids, a in own if ids.shape[a] > 1]
-        if any(uniform_along(ids, a) for ids, a in own) and not any(
-            distinct_along(ids, a) for ids, a in own
+        own = [(term, axis - dims + len(term.shape)) for term in terms]
+        if any(_positional(term, a) for term, a in own) and not any(
+            term is stream and a >= 0 and distinct_along(term.ids, a) for term, a in own
         ):
             found.append(axis)
     return found
+
+
+def _positional(term: Signal, axis: int) -> bool:
+    if axis < 0 or term.shape[axis] == 1 or axis in term.spread:
+        return False
+    return uniform_along(term.ids, axis)
+
+
+def _earliest(term: Signal) -> int:
+    ids = narrowed(term.ids, constant_axes(term.ids))
+    held = ids[ids > 0]
+    return int(held.min()) if held.numel() else torch.iinfo(torch.int64).max
 
 
 def _rows(tensor: Tensor, positions: Sequence[int]) -> np.ndarray:
