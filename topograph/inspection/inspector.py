@@ -6,6 +6,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 
 import topograph
 from topograph.capture import capture
+from topograph.capture.layout import layout
 from topograph.capture.trace import trace
 from topograph.capture.weights import Binding
 from topograph.check import check_fraction
 from topograph.errors import TopographError
 from topograph.flow import PathFlow, path_flow
 from topograph.graph.layered import LayeredGraph
+from topograph.influence import check_influence
 from topograph.inspection.builders import ModelSpec
 from topograph.inspection.examples import guess_example
 from topograph.inspection.matching import holding
@@ -26,6 +29,9 @@ from topograph.inspection.measures import Layer, measure
 from topograph.inspection.report import Report
 from topograph.inspection.subject import Subject, find_subject
 from topograph.inspection.verdicts import verdicts
+
+#: Units whose influence is checked against the graph before anything is said about it.
+_VERIFIED = 16
 
 
 def inspect(
@@ -124,10 +130,14 @@ def _report(
     guessed: bool,
 ) -> Report:
     model = subject.model
+    traced = trace(model, example)
+    binding = Binding(traced, model, masks)
     graph = capture(model, example, masks=masks)
     assert graph.coverage is not None  # a captured graph has one
+    verified = check_influence(traced, binding, layout(traced, binding), units=_VERIFIED)
+    coverage = replace(graph.coverage, verified=verified)
+    graph = replace(graph, coverage=coverage)
     flow = path_flow(model, example, masks=masks)
-    binding = Binding(trace(model, example), model, masks)
     found = measure(graph, flow, _layers(graph, flow, binding), tau)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = {"parameters": parameters, **found.summary}
@@ -149,7 +159,7 @@ def _report(
     return Report(
         subject.title,
         f"{type(model).__name__}, {parameters:,} parameters, input {size}",
-        graph.coverage,
+        coverage,
         summary,
         found.layers,
         found.nodes,
