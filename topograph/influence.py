@@ -16,10 +16,10 @@ from torch import Tensor
 from topograph.capture.compose import from_entries
 from topograph.capture.edges import column_reads
 from topograph.capture.layout import Layout
+from topograph.capture.plan import plan
 from topograph.capture.trace import Trace, shape_of
 from topograph.capture.weights import Binding, Operator
 from topograph.errors import TopographError
-from topograph.flow.plan import plan
 from topograph.flow.replay import replay
 
 

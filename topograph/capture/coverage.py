@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from topograph.capture.plan import Plan
 from topograph.capture.trace import Trace
 from topograph.capture.vocabulary import MULTIPLYING, SOFTMAX
 from topograph.capture.weights import operators, packet
-from topograph.flow.plan import Plan
 
 
 @dataclass(frozen=True)

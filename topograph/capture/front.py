@@ -6,11 +6,11 @@ from torch import nn
 
 from topograph.capture.assemble import assemble
 from topograph.capture.layout import layout
+from topograph.capture.plan import plan
 from topograph.capture.trace import ExampleInput, trace
 from topograph.capture.unit_edges import check_size
 from topograph.capture.weights import Binding, Masks
 from topograph.check import check_choice
-from topograph.flow.plan import plan
 from topograph.graph.layered import LayeredGraph
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from topograph.capture.coverage import missing_operators
 from topograph.capture.partition import Restart
+from topograph.capture.plan import plan
 from topograph.capture.propagation import Constants, Propagation
 from topograph.capture.settling import settle
 from topograph.capture.trace import Trace
@@ -18,7 +19,6 @@ from topograph.capture.wiring import Layout as Layout
 from topograph.capture.wiring import Site as Site
 from topograph.capture.wiring import Wiring as Wiring
 from topograph.check import check_choice
-from topograph.flow.plan import plan
 
 _KNOWN: weakref.WeakKeyDictionary[
     Trace, dict[tuple[str, str], tuple[Layout, dict[fx.Node, Any]]]

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from topograph.capture.nodes import Nodes, signal_of
+from topograph.capture.rules import Call, Rule
 from topograph.capture.signals import Signal, constant_axes, narrowed, single
 from topograph.capture.trace import place_of
 from topograph.capture.weights import packet
 from topograph.errors import TopographError
-from topograph.flow.rules import Call, Rule
 
 #: Largest number of coefficients of one mixture that is looked at.
 LIMIT = 1 << 28

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from topograph.capture.nodes import Nodes, Provisional
-from topograph.flow.plan import Plan
+from topograph.capture.plan import Plan
 
 
 class Restart(Exception):  # noqa: N818

@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from topograph.capture import rules, windows
 from topograph.capture.forms import Form
 from topograph.capture.mixing import mix_axes, mix_windows, reduced_axes, spatial_axes
 from topograph.capture.nodes import Nodes, Provisional, Reading
 from topograph.capture.partition import check_channels, first_kinds
+from topograph.capture.plan import Plan
+from topograph.capture.rules import Call
 from topograph.capture.signals import Signal, constant_axes, narrowed, single
+from topograph.capture.steps import Step
 from topograph.capture.sums import Sums
 from topograph.capture.trace import Trace, shape_of
 from topograph.capture.vocabulary import packets
 from topograph.capture.weights import Binding, learnt, packet
-from topograph.flow import rules, windows
-from topograph.flow.plan import Plan
-from topograph.flow.rules import Call
-from topograph.flow.steps import Step
 
 Value = Signal | tuple[Signal, ...]
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx
 
 from topograph.capture.nodes import Links, Merge, Nodes, Provisional
+from topograph.capture.plan import Plan
 from topograph.capture.signals import (
     Signal,
     constant_axes,
@@ -26,10 +27,9 @@ from topograph.capture.signals import (
     narrowed,
     uniform_along,
 )
+from topograph.capture.steps import Step
 from topograph.capture.trace import shape_of
 from topograph.errors import TopographError
-from topograph.flow.plan import Plan
-from topograph.flow.steps import Step
 
 
 class Sums:

@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from topograph.capture.compose import from_entries, pattern, product
 from topograph.capture.edges import Groups, column_reads, split
 from topograph.capture.forms import Form
+from topograph.capture.plan import Plan
 from topograph.capture.weights import Binding
 from topograph.capture.wiring import Layout, Wiring
 from topograph.errors import TopographError
-from topograph.flow.plan import Plan
 from topograph.graph.blocks import Block
 
 #: Largest number of edges of a graph at unit granularity.

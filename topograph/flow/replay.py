@@ -1,6 +1,6 @@
 """What values a traced model has when it is made linear: weights |θ|, gates 1, no bias.
 
-The steps of a :class:`~topograph.flow.plan.Plan` are run on tensors of one sample, with today's
+The steps of a :class:`~topograph.capture.plan.Plan` are run on tensors of one sample, with today's
 constants. What weighted operators do may be replaced, and any value may be given beforehand.
 """
 
@@ -12,12 +12,12 @@ from functools import partial
 import torch
 from torch import Tensor, fx
 
+from topograph.capture.plan import Plan
+from topograph.capture.rules import Call, apply_weight, plus_bias_signal
+from topograph.capture.steps import Step
 from topograph.capture.trace import shape_of
 from topograph.capture.weights import Binding, Operator
 from topograph.flow.blockfloat import BlockFloat
-from topograph.flow.plan import Plan
-from topograph.flow.rules import Call, apply_weight, plus_bias_signal
-from topograph.flow.steps import Step
 from topograph.flow.tape import Tape
 
 Values = dict[fx.Node, BlockFloat]

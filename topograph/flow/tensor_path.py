@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx, nn
 
+from topograph.capture.plan import Plan, plan
 from topograph.capture.trace import ExampleInput, trace
 from topograph.capture.weights import Binding, Masks, Operator
 from topograph.check import check_choice
 from topograph.errors import TopographError
 from topograph.flow.blockfloat import ZERO_EXPONENT, BlockFloat, added, aligned, normalised, shift_
-from topograph.flow.plan import Plan, plan
 from topograph.flow.precision import exact_arithmetic
 from topograph.flow.replay import replay
 from topograph.flow.shares import at_nodes, shares

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx
 
+from topograph.capture import rules
+from topograph.capture.rules import Rule
 from topograph.capture.trace import place_of
 from topograph.capture.weights import Operator
 from topograph.errors import TopographError
-from topograph.flow import rules
-from topograph.flow.rules import Rule
 
 
 @dataclass(frozen=True)
