@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pwmpr import data as data
     from pwmpr import growth as growth
     from pwmpr import models as models
+    from pwmpr import rewiring as rewiring
     from pwmpr.growth import grow as grow
     from pwmpr.masks import Masks as Masks
     from pwmpr.method import methods as methods
@@ -50,7 +51,7 @@ _HOMES = {
 }
 
 #: Modules that are used as ``pwmpr.models.build``.
-_MODULES = ("data", "growth", "models")
+_MODULES = ("data", "growth", "models", "rewiring")
 
 __all__ = [*_HOMES, "__version__"]
 

@@ -177,7 +177,9 @@ class Ledger:
     - ``scoring``: passes on the sparse network that only decide about masks (PWMPR: one of batch
       1 a growth step), 3 f_S a sample;
     - ``dense_gradient``: passes that treat the network as dense (GG: one batch a growth step),
-      3 f_D a sample.
+      3 f_D a sample; and what it costs to compute a training batch's weight gradients for all
+      weights instead of the kept ones (RigL, SNFS), f_D − f_S a sample, so that such a step is
+      2 f_S + f_D in all.
 
     Evaluation on validation and test data is not training and is left out, for every method.
 
@@ -222,6 +224,10 @@ class Ledger:
     def add_dense_gradient(self, samples: int) -> None:
         """Count a forward and backward pass that treats the network as dense."""
         self.spent["dense_gradient"] += FORWARD_AND_BACKWARD * self.dense_forward * samples
+
+    def add_dense_weight_gradient(self, samples: int) -> None:
+        """Count the gradients of missing weights in a training pass that is counted already."""
+        self.spent["dense_gradient"] += (self.dense_forward - self.sparse_forward) * samples
 
     def dense_training(self, samples: int) -> int:
         """Return the FLOPs of training the dense network on ``samples`` samples in all."""

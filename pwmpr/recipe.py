@@ -18,14 +18,17 @@ class Recipe:
         What it is, in one line.
     settings
         Its settings; whatever is not stated here has the default of `Settings`.
+    stated
+        Names of the settings that it states; a method's defaults leave these alone.
     """
 
     line: str
     settings: Settings
+    stated: tuple[str, ...] = ()
 
 
 def _recipe(name: str, line: str, **settings: object) -> Recipe:
-    return Recipe(line, Settings().with_changes(recipe=name, **settings))
+    return Recipe(line, Settings().with_changes(recipe=name, **settings), tuple(settings))
 
 
 RECIPES = {
@@ -76,6 +79,17 @@ def recipes() -> dict[str, str]:
     ['digits', 'fashion-mnist-mlp', 'cifar10-resnet32']
     """
     return {name: recipe.line for name, recipe in RECIPES.items()}
+
+
+def stated_by(name: object) -> tuple[str, ...]:
+    """Return the names of the settings that a recipe states; the rest are open to the method.
+
+    Raises
+    ------
+    TopographError
+        If there is no recipe of that name; the nearest is named.
+    """
+    return RECIPES[check_choice(name, "recipe", RECIPES)].stated
 
 
 def recipe_settings(name: object) -> Settings:

@@ -12,7 +12,7 @@ from torch import nn
 from pwmpr.data.parts import Parts, prepare_parts
 from pwmpr.folder import RunFolder
 from pwmpr.method import method_named
-from pwmpr.recipe import recipe_settings
+from pwmpr.recipe import recipe_settings, stated_by
 from pwmpr.result import RunResult
 from pwmpr.settings import Settings
 from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options
@@ -97,7 +97,13 @@ def run(
     if train is not None:
         settings["data"] = ""
     wanted = wanted.with_changes(**settings)
-    method_named(wanted.method)
+    stated = {*settings, *(stated_by(recipe) if recipe is not None else ())}
+    open_to_method = {
+        name: value
+        for name, value in method_named(wanted.method).defaults.items()
+        if name not in stated
+    }
+    wanted = wanted.with_changes(**open_to_method)
     parts = prepare_parts(wanted, train, validation, test)
     path = _free_folder(wanted) if out is None else Path(out).expanduser()
     return _carry_out(wanted, model, parts, loss, RunFolder.create(path), progress, resumed=False)

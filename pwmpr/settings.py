@@ -93,6 +93,26 @@ class Settings:
         Epochs between checkpoints.
     weight_snapshots
         Whether the weights are kept beside the masks at the end of every rough training.
+    update_every
+        ΔT, optimiser steps between changes of the masks in methods that move or prune weights
+        while they train, or ``"epoch"``. Each method has its own default for this and the next
+        ones; see `pwmpr.methods`.
+    update_fraction
+        Part of the kept weights that an update drops (α, ζ), or that a pruning level removes.
+    update_anneal
+        How that part falls until ``update_end``: ``"cosine"`` or ``"constant"``.
+    update_end
+        T_end, as a fraction of the training: later no weights move.
+    update_skips_step
+        Whether the optimiser step falls away when weights move (as in RigL's own code).
+    switch_method, switch_at
+        A method of dynamic sparse training that takes over at this fraction of the training.
+    threshold
+        DSR's threshold on |θ| at the start.
+    gamma
+        GSE's candidates per kept weight.
+    rewind
+        Steps into the first training to whose weights iterative pruning rewinds; 0 = initial ones.
     """
 
     recipe: str = "custom"
@@ -132,6 +152,16 @@ class Settings:
     device: str = "auto"
     checkpoint_epochs: int = 1
     weight_snapshots: bool = True
+    update_every: int | str = 100
+    update_fraction: float = 0.3
+    update_anneal: str = "cosine"
+    update_end: float = 0.75
+    update_skips_step: bool = False
+    switch_method: str | None = None
+    switch_at: float = 0.5
+    threshold: float = 1e-3
+    gamma: float = 1.0
+    rewind: int = 0
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(Settings)
@@ -164,6 +194,25 @@ class Settings:
                     "pass e.g. rough_epochs=10",
                 )
             check_integer(rough, "rough_epochs", least=1)
+        if self.update_every != "epoch":
+            every = self.update_every
+            if isinstance(every, str):
+                raise TopographError(
+                    f'update_every is {every!r}; expected a number of steps or "epoch"',
+                    "pass e.g. update_every=100",
+                )
+            check_integer(every, "update_every", least=1)
+        for name in ("update_fraction", "update_end", "switch_at"):
+            check_fraction(getattr(self, name), name)
+        if self.update_fraction == 1:
+            raise TopographError(
+                "update_fraction is 1.0; expected less than all of the kept weights",
+                "pass e.g. update_fraction=0.3",
+            )
+        for name in ("threshold", "gamma"):
+            check_positive(getattr(self, name), name)
+        check_integer(self.rewind, "rewind")
+        check_choice(self.update_anneal, "update_anneal", ("cosine", "constant"))
         for fraction in self.drops:
             check_fraction(fraction, "a member of drops")
         check_choice(self.augment, "augment", ("none", "crop-flip"))

@@ -20,9 +20,9 @@ from pwmpr.method import method_named
 from pwmpr.scope import weights_in_scope
 from pwmpr.seeds import derive
 from pwmpr.settings import Settings
+from pwmpr.training.choice import strategy_for
 from pwmpr.training.evaluate import Loss, cross_entropy, evaluate
 from pwmpr.training.machine import Machine
-from pwmpr.training.strategies import strategy_for
 from pwmpr.training.trainer import Trainer
 from topograph.errors import TopographError
 
@@ -149,6 +149,7 @@ def finish(trainer: Trainer, parts: Parts) -> dict[str, Any]:
         "seconds": trainer.progress.seconds,
         "epochs": trainer.progress.epoch,
         "steps": trainer.progress.step,
+        **trainer.strategy.outcome(trainer),
         "stopping": stopping and {name: _json(value) for name, value in stopping.items()},
     }
     trainer.folder.write_result(summary)

@@ -23,12 +23,15 @@ class Stage:
         Optimiser steps, at most.
     patience
         Epochs without a lower validation loss that end it early; None never does.
+    begin
+        The step of the stage's schedule that it begins with.
     """
 
     phase: str
     cycle: int
     steps: int
     patience: int | None = None
+    begin: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes as plain values."""

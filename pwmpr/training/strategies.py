@@ -1,8 +1,8 @@
 """What a method does to the masks, and when: the strategies behind `pwmpr.methods`.
 
-A strategy holds no state of its own: what it decides is a function of the run's settings, history,
-masks and weights, all of which are in every checkpoint. So a run that is killed while it decides
-decides the same again.
+What a strategy decides is a function of the run's settings, history, masks and weights and of its
+own `Strategy.state_dict`, all of which are in every checkpoint. So a run that is killed while it
+decides decides the same again.
 """
 
 from __future__ import annotations
@@ -71,6 +71,17 @@ class Strategy:
     def stopping(self, trainer: Trainer) -> Plateau | None:
         """Return the plateau fit so far, for methods that have one."""
         return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it remembers, as tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+
+    def outcome(self, trainer: Trainer) -> dict[str, Any]:
+        """Return plain values that stand in the run's result beside what every run has there."""
+        return {}
 
 
 class Dense(Strategy):
@@ -184,14 +195,6 @@ class CountedStep(GrowthStep):
         """Return the magnitudes of the dense gradient; see `GrowthStep`."""
         self.ledger.add_dense_gradient(samples=len(self.batch[1]))
         return super().gradient_magnitudes()
-
-
-STRATEGIES: dict[str, type[Strategy]] = {"grow": Grow, "static": Strategy, "dense": Dense}
-
-
-def strategy_for(method: Method) -> Strategy:
-    """Return the strategy that carries out a method."""
-    return STRATEGIES[method.strategy](method)
 
 
 def start_masks(trainer: Trainer, density: float) -> Masks:

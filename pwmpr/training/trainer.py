@@ -140,14 +140,18 @@ class Trainer:
         self._attached = masks.attach(self.model, self.optimizer)
         self.ledger.keep(masks.counts)
 
-    def change_masks(self, masks: Masks) -> None:
+    def change_masks(self, masks: Masks, through: Masks | None = None) -> None:
         """Go on with other masks: kept weights keep value and momentum, new ones start at zero.
 
         Parameters
         ----------
         masks
             Of the same parameters.
+        through
+            Masks to pass through: a weight outside them starts at zero even if it was kept before.
         """
+        if through is not None:
+            self._attached.update(through)
         self._attached.update(masks)
         self.ledger.keep(masks.counts)
         self.progress.snapshot += 1
@@ -271,7 +275,8 @@ class Trainer:
             self.folder.write_weights(self.progress.snapshot, state, self.masks)
         self.stage = self.strategy.next(self)
         now = self.progress
-        now.stage_step = now.stage_epoch = now.epochs_since_best = 0
+        now.stage_step = 0 if self.stage is None else self.stage.begin
+        now.stage_epoch = now.epochs_since_best = 0
         now.best_loss = math.inf
         now.seconds["topology"] += time.perf_counter() - started
         self._save()
@@ -291,6 +296,7 @@ class Trainer:
                 "history": self.history,
                 "snapshots": self.snapshots,
                 "ledger": self.ledger.state_dict(),
+                "strategy": self.strategy.state_dict(),
                 "generator": torch.get_rng_state(),
                 "cuda_generator": torch.cuda.get_rng_state(self.machine.device) if cuda else None,
             }
@@ -303,6 +309,7 @@ class Trainer:
         self.folder.set_history(self.history)
         self.folder.set_snapshots(self.snapshots)
         self.ledger.load_state_dict(state["ledger"])
+        self.strategy.load_state_dict(state.get("strategy", {}))
         try:
             self.model.load_state_dict(state["model"])
         except RuntimeError as error:
