@@ -111,7 +111,9 @@ def main() -> None:
             f"{dense:>8.2f}{masked:>8.2f}{forward:>9.3f}"
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory {peak:.0f} MiB; first = a first capture with its export, then from the cache")
+    print(
+        f"peak memory {peak:.0f} MiB; first = a first capture with its export, then from the cache"
+    )
 
 
 if __name__ == "__main__":

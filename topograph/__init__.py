@@ -19,8 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from topograph.capture import capture as capture
-    from topograph.capture.trace import forget as forget
+    from topograph.capturing import capture as capture
+    from topograph.capturing.trace import forget as forget
     from topograph.core import average_tau_core_ratio as average_tau_core_ratio
     from topograph.core import hourglass_score as hourglass_score
     from topograph.core import tau_core as tau_core
@@ -44,12 +44,12 @@ _HOMES = {
     "LayeredGraph": "topograph.graph.layered",
     "TopographError": "topograph.errors",
     "average_tau_core_ratio": "topograph.core",
-    "capture": "topograph.capture",
+    "capture": "topograph.capturing",
     "dead_nodes": "topograph.reach",
     "degree": "topograph.degrees",
     "dormant_nodes": "topograph.degrees",
     "effective_density": "topograph.reach",
-    "forget": "topograph.capture.trace",
+    "forget": "topograph.capturing.trace",
     "hourglass_score": "topograph.core",
     "inspect": "topograph.inspection",
     "isolated_nodes": "topograph.degrees",

@@ -13,12 +13,12 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from topograph.capture.compose import from_entries
-from topograph.capture.edges import column_reads
-from topograph.capture.layout import Layout
-from topograph.capture.plan import plan
-from topograph.capture.trace import Trace, shape_of
-from topograph.capture.weights import Binding, Operator
+from topograph.capturing.compose import from_entries
+from topograph.capturing.edges import column_reads
+from topograph.capturing.layout import Layout
+from topograph.capturing.plan import plan
+from topograph.capturing.trace import Trace, shape_of
+from topograph.capturing.weights import Binding, Operator
 from topograph.errors import TopographError
 from topograph.flow.replay import replay
 
@@ -54,8 +54,8 @@ def check_influence(
     Examples
     --------
     >>> from torch import nn
-    >>> from topograph.capture.layout import layout
-    >>> from topograph.capture.trace import trace
+    >>> from topograph.capturing.layout import layout
+    >>> from topograph.capturing.trace import trace
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> traced = trace(model, torch.zeros(1, 3))
     >>> binding = Binding(traced, model)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pwmpr.growth.gradients import dense_gradients
+from pwmpr.gradients import dense_gradients
 from pwmpr.masks import Masks
 from pwmpr.scope import check_finite, parameters_named
 from topograph.errors import TopographError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from pwmpr.scope import check_finite, weights_in_scope
 from pwmpr.starts.densities import er_counts, erk_counts, uniform_counts
 from pwmpr.starts.network import network
 from pwmpr.starts.phew import phew_positions
-from topograph.capture.trace import ExampleInput
+from pwmpr.starts.saliency import GradientScores, grasp_scores, highest, snip_scores
+from pwmpr.starts.synflow import synflow_positions
+from topograph.capturing.trace import ExampleInput
 from topograph.check import check_choice, check_fraction, check_integer
 from topograph.errors import TopographError
 
@@ -39,6 +42,8 @@ class Start:
         An input of the network, or None.
     rng
         Source of every random choice.
+    loss, batch
+        ``loss(model, batch)`` gives the scalar whose gradients are wanted, or None.
     """
 
     model: nn.Module
@@ -46,6 +51,8 @@ class Start:
     count: int
     example_input: ExampleInput | None
     rng: np.random.Generator
+    loss: Callable[[nn.Module, Any], torch.Tensor] | None = None
+    batch: Any = None
 
 
 def initial_masks(
@@ -55,6 +62,9 @@ def initial_masks(
     example_input: ExampleInput | None = None,
     seed: int = 0,
     dense: Iterable[str] = (),
+    *,
+    loss: Callable[[nn.Module, Any], torch.Tensor] | None = None,
+    batch: Any = None,
 ) -> Masks:
     """Choose the weights that a sparse network starts with.
 
@@ -68,14 +78,20 @@ def initial_masks(
         ``"phew"``: biased random walks on |θ| along the captured graph (Patil & Dovrolis 2021);
         ``"uniform"``, ``"er"``, ``"erk"``: random positions with the same density in every layer,
         or Erdős-Rényi(-Kernel) densities (Mocanu et al. 2018; Evci et al. 2020);
-        ``"random"``: random positions over all layers at once.
+        ``"random"``: random positions over all layers at once;
+        ``"snip"``: largest |θ ∂L/∂θ| (Lee et al. 2019); ``"grasp"``: largest θ·Hg (Wang et al.
+        2020); ``"synflow"``: 100 rounds of largest |∂R/∂θ · θ| (Tanaka et al. 2020).
     example_input
-        An input of the network, which ``"phew"`` needs to capture its graph.
+        An input of the network, which ``"phew"`` and ``"synflow"`` need to capture its graph.
     seed
         The same seed gives the same masks.
     dense
         Glob patterns of weights that stay dense, beside the model's own ``dense_weights``; see
         :func:`pwmpr.scope.weights_in_scope`.
+    loss, batch
+        For ``"snip"`` and ``"grasp"``: ``loss(model, batch)`` gives a scalar. Without ``loss`` it
+        is the cross-entropy of ``model(x)`` for a batch ``(x, y)``. Parameters, gradients,
+        buffers, mode and torch's random state are afterwards what they were.
 
     Returns
     -------
@@ -112,7 +128,7 @@ def initial_masks(
             f"pass a density of at least {1 / size:.3g}",
         )
     rng = np.random.default_rng(seed)
-    chosen = _RULES[rule](Start(model, shapes, count, example_input, rng))
+    chosen = _RULES[rule](Start(model, shapes, count, example_input, rng, loss, batch))
     return Masks({name: _mask(chosen[name], shape) for name, shape in shapes.items()})
 
 
@@ -122,7 +138,7 @@ def start_rules() -> tuple[str, ...]:
     Examples
     --------
     >>> start_rules()
-    ('phew', 'uniform', 'er', 'erk', 'random')
+    ('phew', 'uniform', 'er', 'erk', 'random', 'snip', 'grasp', 'synflow')
     """
     return tuple(_RULES)
 
@@ -141,6 +157,23 @@ def _phew(start: Start) -> Positions:
         )
     seen = network(start.model, start.example_input)
     return phew_positions(seen, start.shapes, start.count, start.rng)
+
+
+def _synflow(start: Start) -> Positions:
+    if start.example_input is None:
+        raise TopographError(
+            'rule="synflow" sums paths through the network and needs an example_input',
+            "pass one sample, e.g. example_input=torch.zeros(1, 3, 32, 32)",
+        )
+    return synflow_positions(start.model, start.example_input, start.shapes, start.count)
+
+
+def _by_gradient(scores: GradientScores) -> Callable[[Start], Positions]:
+    def rule(start: Start) -> Positions:
+        found = scores(start.model, tuple(start.shapes), start.loss, start.batch)
+        return highest(found, start.count)
+
+    return rule
 
 
 def _by_layer(
@@ -173,4 +206,7 @@ _RULES: dict[str, Callable[[Start], Positions]] = {
     "er": _by_layer(er_counts),
     "erk": _by_layer(erk_counts),
     "random": _random,
+    "snip": _by_gradient(snip_scores),
+    "grasp": _by_gradient(grasp_scores),
+    "synflow": _synflow,
 }

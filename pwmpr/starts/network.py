@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from pwmpr.starts.walks import Options
-from topograph.capture.layout import Layout, layout
-from topograph.capture.trace import ExampleInput, trace
-from topograph.capture.weights import Binding
-from topograph.capture.wiring import Wiring
+from topograph.capturing.layout import Layout, layout
+from topograph.capturing.trace import ExampleInput, trace
+from topograph.capturing.weights import Binding
+from topograph.capturing.wiring import Wiring
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from tests.topograph.models import Decoder, DenseNet, MobileNet, ResNet, ShuffleNet, mlp, vgg
-from topograph.capture import capture
+from topograph.capturing import capture
 from topograph.degrees import degree
 from topograph.errors import TopographError
 from topograph.graph.layered import LayeredGraph

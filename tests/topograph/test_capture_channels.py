@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 
 from tests.topograph.random_nets import Spec, build, collapse, specs
-from topograph.capture import capture
-from topograph.capture.layout import layout
-from topograph.capture.trace import trace
-from topograph.capture.weights import Binding
+from topograph.capturing import capture
+from topograph.capturing.layout import layout
+from topograph.capturing.trace import trace
+from topograph.capturing.weights import Binding
 from topograph.paths import path_sums
 
 

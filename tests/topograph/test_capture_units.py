@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from torch import Tensor, nn
 
 from tests.topograph.random_nets import Net, Spec, build, specs
-from topograph.capture import capture
-from topograph.capture.forms import Form
-from topograph.capture.layout import layout
-from topograph.capture.trace import trace
-from topograph.capture.weights import Binding
+from topograph.capturing import capture
+from topograph.capturing.forms import Form
+from topograph.capturing.layout import layout
+from topograph.capturing.trace import trace
+from topograph.capturing.weights import Binding
 from topograph.graph.layered import LayeredGraph
 from topograph.paths import path_sums
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from topograph.capture import capture
+from topograph.capturing import capture
 from topograph.core import average_tau_core_ratio, tau_core, tau_core_ratios
 from topograph.flow import path_flow
 from topograph.graph.layered import LayeredGraph

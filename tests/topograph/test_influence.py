@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from tests.topograph.models import NETS
-from topograph.capture.layout import Layout, layout
-from topograph.capture.trace import Trace, shape_of, trace
-from topograph.capture.weights import Binding
+from topograph.capturing.layout import Layout, layout
+from topograph.capturing.trace import Trace, shape_of, trace
+from topograph.capturing.weights import Binding
 from topograph.errors import TopographError
 from topograph.influence import Expected, check_influence
 

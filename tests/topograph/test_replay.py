@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from topograph.capture.plan import Plan, plan
-from topograph.capture.trace import trace
-from topograph.capture.weights import Binding, Operator
+from topograph.capturing.plan import Plan, plan
+from topograph.capturing.trace import trace
+from topograph.capturing.weights import Binding, Operator
 from topograph.flow import path_flow
 from topograph.flow.blockfloat import BlockFloat, added, aligned, normalised, shifted
 from topograph.flow.replay import replay

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
 
-from topograph.capture.trace import forget, place_of, trace
+from topograph.capturing.trace import forget, place_of, trace
 from topograph.errors import TopographError
 
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from topograph.capture.trace import trace
-from topograph.capture.weights import Binding, found_masks
+from topograph.capturing.trace import trace
+from topograph.capturing.weights import Binding, found_masks
 from topograph.errors import TopographError
 
 

@@ -1,7 +1,7 @@
 """What values a traced model has when it is made linear: weights |θ|, gates 1, no bias.
 
-The steps of a :class:`~topograph.capture.plan.Plan` are run on tensors of one sample, with today's
-constants. What weighted operators do may be replaced, and any value may be given beforehand.
+The steps of a :class:`~topograph.capturing.plan.Plan` are run on tensors of one sample, with
+today's constants. What weighted operators do may be replaced, and any value may be given beforehand.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from functools import partial
 import torch
 from torch import Tensor, fx
 
-from topograph.capture.plan import Plan
-from topograph.capture.rules import Call, apply_weight, plus_bias_signal
-from topograph.capture.steps import Step
-from topograph.capture.trace import shape_of
-from topograph.capture.weights import Binding, Operator
+from topograph.capturing.plan import Plan
+from topograph.capturing.rules import Call, apply_weight, plus_bias_signal
+from topograph.capturing.steps import Step
+from topograph.capturing.trace import shape_of
+from topograph.capturing.weights import Binding, Operator
 from topograph.flow.blockfloat import BlockFloat
 from topograph.flow.tape import Tape
 

@@ -1,7 +1,7 @@
 """Which part of all path weight runs through each node of a traced model.
 
 A node's path centrality is the sum of value times gradient over the positions at which it is read
-off; where that is says the layout (:mod:`topograph.capture.layout`).
+off; where that is says the layout (:mod:`topograph.capturing.layout`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx
 
-from topograph.capture.weights import Operator
+from topograph.capturing.weights import Operator
 from topograph.flow.blockfloat import BlockFloat, shifted
 
 if TYPE_CHECKING:
-    from topograph.capture.layout import Layout, Site
+    from topograph.capturing.layout import Layout, Site
 
 
 def shares(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx, nn
 
-from topograph.capture.plan import Plan, plan
-from topograph.capture.trace import ExampleInput, trace
-from topograph.capture.weights import Binding, Masks, Operator
+from topograph.capturing.plan import Plan, plan
+from topograph.capturing.trace import ExampleInput, trace
+from topograph.capturing.weights import Binding, Masks, Operator
 from topograph.check import check_choice
 from topograph.errors import TopographError
 from topograph.flow.blockfloat import ZERO_EXPONENT, BlockFloat, added, aligned, normalised, shift_
@@ -22,7 +22,7 @@ from topograph.flow.shares import at_nodes, shares
 from topograph.flow.tape import Tape
 
 if TYPE_CHECKING:
-    from topograph.capture.layout import Layout
+    from topograph.capturing.layout import Layout
 
 # Up to so many multiplications a sample, float64 costs milliseconds more than float32.
 _CHEAP = 500_000_000
@@ -139,7 +139,7 @@ def path_flow(
             "leave dtype out: the model's size decides",
         )
     # The layout is built on this package's plans, so it is imported when it is first needed.
-    from topograph.capture.layout import layout
+    from topograph.capturing.layout import layout
 
     traced = trace(model, example_input)
     steps = plan(traced, norm)

@@ -17,7 +17,7 @@ from topograph.graph.blocks import merge, read_matrix
 from topograph.graph.operators import OperatorRecord
 
 if TYPE_CHECKING:
-    from topograph.capture.coverage import Coverage
+    from topograph.capturing.coverage import Coverage
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import topograph
-from topograph.capture import capture
-from topograph.capture.layout import layout
-from topograph.capture.trace import trace
-from topograph.capture.weights import Binding
+from topograph.capturing import capture
+from topograph.capturing.layout import layout
+from topograph.capturing.trace import trace
+from topograph.capturing.weights import Binding
 from topograph.check import check_fraction
 from topograph.errors import TopographError
 from topograph.flow import PathFlow, path_flow

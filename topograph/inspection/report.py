@@ -19,7 +19,7 @@ from topograph.inspection.verdicts import percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from topograph.capture.coverage import Coverage
+    from topograph.capturing.coverage import Coverage
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from topograph.capture.nodes import Nodes, Provisional
-from topograph.capture.plan import Plan
+from topograph.capturing.nodes import Nodes, Provisional
+from topograph.capturing.plan import Plan
 
 
 class Restart(Exception):  # noqa: N818

@@ -9,11 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from topograph.capture.compose import added, from_entries, product
-from topograph.capture.nodes import Links, Provisional, Reading
-from topograph.capture.propagation import Propagation
-from topograph.capture.trace import scope_of
-from topograph.capture.wiring import Layout, Site, Wiring
+from topograph.capturing.compose import added, from_entries, product
+from topograph.capturing.nodes import Links, Provisional, Reading
+from topograph.capturing.propagation import Propagation
+from topograph.capturing.trace import scope_of
+from topograph.capturing.wiring import Layout, Site, Wiring
 from topograph.graph.blocks import Block
 from topograph.graph.layered import Group
 

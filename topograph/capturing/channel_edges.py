@@ -8,10 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from topograph.capture.compose import from_entries, pattern, product
-from topograph.capture.edges import Edges, Groups, column_reads, split
-from topograph.capture.weights import Binding
-from topograph.capture.wiring import Layout, Wiring
+from topograph.capturing.compose import from_entries, pattern, product
+from topograph.capturing.edges import Edges, Groups, column_reads, split
+from topograph.capturing.weights import Binding
+from topograph.capturing.wiring import Layout, Wiring
 from topograph.errors import TopographError
 from topograph.graph.blocks import Block
 
@@ -41,79 +41,109 @@ def channel_blocks(
         yield edges.block(target, wiring)
 
 
-def _pieces(wiring: Wiring, binding: Binding) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield first row, Σ |θ| and kept weights over taps, (groups, some rows, columns) each."""
+def _pieces(
+    wiring: Wiring, binding: Binding, folded: int = 1
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield first row, Σ |θ| and kept weights over taps, (groups, some rows, columns) each.
+
+    Each ``folded`` columns that follow each other (and read one node) are added up too.
+    """
     op, form = wiring.operator, wiring.form
-    weights = form.weight(op.readdress(binding.magnitude(op)))
-    kept = form.weight(op.readdress(binding.mask(op)))
-    step = max(1, _PIECE // max(1, form.groups * form.columns * form.taps))
+    shape = form.groups, form.rows, form.columns // folded, folded * form.taps
+    weights = form.weight(op.readdress(binding.magnitude(op))).reshape(shape)
+    kept = form.weight(op.readdress(binding.mask(op))).reshape(shape)
+    gain = None
+    if wiring.gain is not None:
+        gain = torch.from_numpy(wiring.gain[:, ::folded])[:, None]
+    step = max(1, _PIECE // max(1, shape[0] * shape[2] * shape[3]))
     for start in range(0, form.rows, step):
         rows = slice(start, start + step)
-        if form.taps == 1:
+        if shape[3] == 1:
             values, taps = weights[:, rows, :, 0].double(), kept[:, rows, :, 0].to(torch.int32)
         else:
-            values = weights[:, rows].double().sum(-1)
+            values = weights[:, rows].sum(-1, dtype=torch.float64)
             taps = kept[:, rows].sum(-1, dtype=torch.int32)
-        if wiring.gain is not None:
-            values = values * torch.from_numpy(wiring.gain)[:, None]
+        values, taps = values.cpu(), taps.cpu()
+        if gain is not None:
+            values = values * gain
         if wiring.factor is not None:
             factor = torch.from_numpy(wiring.factor).reshape(form.groups, form.rows, 1)
             values = values * factor[:, rows]
-        yield start, values.cpu().numpy(), taps.cpu().numpy()
+        yield start, values.numpy(), taps.numpy()
 
 
 def _dense_edges(groups: Groups, wiring: Wiring, binding: Binding) -> Iterator[Edges]:
     """Edges of an operator whose columns read one node each, without weight groups."""
-    form, sources = wiring.form, wiring.sources[0]
+    form = wiring.form
+    folded = _fold(wiring)
+    sources = wiring.sources[0, ::folded]
     readers = []
     for group in groups.of(sources[sources >= 0]):
         columns = np.flatnonzero((sources >= group.start) & (sources < group.stop))
-        local = sources[columns] - group.start
-        readers.append((group, columns, local, len(np.unique(local)) < len(local)))
-    parts: list[list[sp.csr_array]] = [[] for _ in readers]
-    taps: list[list[sp.csr_array]] = [[] for _ in readers]
-    for _, values, kept in _pieces(wiring, binding):
-        for k, (group, columns, local, repeated) in enumerate(readers):
+        readers.append((group, columns, sources[columns] - group.start))
+    parts: list[list[tuple[sp.csr_array, sp.csr_array]]] = [[] for _ in readers]
+    for _, values, kept in _pieces(wiring, binding, folded):
+        for part, (group, columns, local) in zip(parts, readers, strict=True):
             v, n = values[0], kept[0]
             if len(columns) < len(sources):
                 v, n = v[:, columns], n[:, columns]
-            if repeated:  # a flattened map: several columns of one channel
-                v, n, local = _folded(v, local, group.size), _folded(n, local, group.size), None
-            elif (local == np.arange(group.size)).all() if len(local) == group.size else False:
-                local = None
-            made = _sparse(v, n, local, group.size)
-            parts[k].append(made[0])
-            taps[k].append(made[1])
-    for k, (group, columns, _, _) in enumerate(readers):
-        positions = form.rows * form.taps * len(columns)
-        yield Edges(group, _stacked(parts[k]), _stacked(taps[k]), positions)
+            if len(np.unique(local)) < len(local):  # several columns of one node
+                v, n = _by_node(v, local, group.size), _by_node(n, local, group.size)
+                local = np.arange(group.size)
+            part.append(_sparse(v, n, local, group.size))
+    for part, (group, columns, _) in zip(parts, readers, strict=True):
+        positions = form.rows * form.taps * len(columns) * folded
+        values, taps = (_stacked(list(matrices)) for matrices in zip(*part, strict=True))
+        yield Edges(group, values, taps, positions)
 
 
-def _folded(values: np.ndarray, local: np.ndarray, size: int) -> np.ndarray:
+def _fold(wiring: Wiring) -> int:
+    """Return how many columns that follow each other read one node, everywhere (a flat image)."""
+    (sources,) = wiring.sources
+    changes = np.flatnonzero(np.diff(sources))
+    size = int(changes[0]) + 1 if len(changes) else len(sources)
+    if size == 1 or len(sources) % size:
+        return 1
+    blocks = sources.reshape(-1, size)
+    same = bool((blocks == blocks[:, :1]).all())
+    if wiring.gain is not None:
+        gains = wiring.gain.reshape(-1, size)
+        same = same and bool((gains == gains[:, :1]).all())
+    return size if same else 1
+
+
+def _by_node(values: np.ndarray, local: np.ndarray, size: int) -> np.ndarray:
     """Return the columns that belong to one node added up: (rows, size)."""
     total = torch.zeros(len(values), size, dtype=torch.from_numpy(values).dtype)
     return total.index_add_(1, torch.from_numpy(local), torch.from_numpy(values)).numpy()
 
 
 def _sparse(
-    values: np.ndarray, kept: np.ndarray, columns: np.ndarray | None, size: int
+    values: np.ndarray, kept: np.ndarray, columns: np.ndarray, size: int
 ) -> tuple[sp.csr_array, sp.csr_array]:
-    """Return values and counts where ``kept`` is positive, as CSR of one structure."""
+    """Return values and counts where ``kept`` is positive, as CSR of one structure.
+
+    ``columns`` says which of the ``size`` columns of the result those of the values are.
+    """
     n_rows, n_columns = kept.shape
-    places = np.flatnonzero(kept)
-    counts = np.count_nonzero(kept, axis=1)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    indices = (places % n_columns).astype(np.int32)
-    data, taps = values.reshape(-1)[places], kept.reshape(-1)[places]
-    if columns is not None:
-        indices = columns[indices].astype(np.int32)
-    matrix = sp.csr_array((data, indices, indptr), shape=(n_rows, size))
-    count = sp.csr_array((taps, indices, indptr), shape=(n_rows, size))
-    if columns is not None and (np.diff(columns) < 0).any():
-        count = sp.csr_array((taps, indices.copy(), indptr), shape=(n_rows, size))
-        matrix.sort_indices()
-        count.sort_indices()
-    return matrix, count
+    order = np.argsort(columns, kind="stable")
+    if (order != np.arange(n_columns)).any():
+        values, kept, columns = values[:, order], kept[:, order], columns[order]
+    held = kept > 0
+    if held.all():
+        indices = np.tile(columns.astype(np.int32), n_rows)
+        indptr = np.arange(0, n_rows * n_columns + 1, n_columns, dtype=np.int32)
+        data, taps = values.reshape(-1), kept.reshape(-1)
+    else:
+        counts = np.count_nonzero(held, axis=1)
+        indices = np.broadcast_to(columns.astype(np.int32), held.shape)[held]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        data, taps = values[held], kept[held]
+    shape = n_rows, size
+    return (
+        sp.csr_array((data, indices, indptr), shape=shape),
+        sp.csr_array((taps, indices, indptr), shape=shape),
+    )
 
 
 def _stacked(parts: list[sp.csr_array]) -> sp.csr_array:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
-from topograph.capture.trace import place_of, shape_of
-from topograph.capture.vocabulary import packets
-from topograph.capture.weights import Binding, Operator, packet
+from topograph.capturing.trace import place_of, shape_of
+from topograph.capturing.vocabulary import packets
+from topograph.capturing.weights import Binding, Operator, packet
 from topograph.errors import TopographError
 
 aten = torch.ops.aten

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse as sp
 
-from topograph.capture.compose import from_entries, pattern, product
-from topograph.capture.edges import Groups, column_reads, split
-from topograph.capture.forms import Form
-from topograph.capture.plan import Plan
-from topograph.capture.weights import Binding
-from topograph.capture.wiring import Layout, Wiring
+from topograph.capturing.compose import from_entries, pattern, product
+from topograph.capturing.edges import Groups, column_reads, split
+from topograph.capturing.forms import Form
+from topograph.capturing.plan import Plan
+from topograph.capturing.weights import Binding
+from topograph.capturing.wiring import Layout, Wiring
 from topograph.errors import TopographError
 from topograph.graph.blocks import Block
 

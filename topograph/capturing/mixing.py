@@ -17,11 +17,11 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from topograph.capture.nodes import Nodes, signal_of
-from topograph.capture.rules import Call, Rule
-from topograph.capture.signals import Signal, constant_axes, narrowed, single
-from topograph.capture.trace import place_of
-from topograph.capture.weights import packet
+from topograph.capturing.nodes import Nodes, signal_of
+from topograph.capturing.rules import Call, Rule
+from topograph.capturing.signals import Signal, constant_axes, narrowed, single
+from topograph.capturing.trace import place_of
+from topograph.capturing.weights import packet
 from topograph.errors import TopographError
 
 #: Largest number of coefficients of one mixture that is looked at.

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from topograph.capture.forms import Form
-from topograph.capture.signals import Signal
-from topograph.capture.weights import Operator
+from topograph.capturing.forms import Form
+from topograph.capturing.signals import Signal
+from topograph.capturing.weights import Operator
 
 
 @dataclass(eq=False)

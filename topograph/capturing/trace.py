@@ -2,7 +2,7 @@
 
 The graph comes from ``torch.export`` (non-strict) and ``run_decompositions({})``: functional,
 shapes fixed for one sample, weighted operators whole. Nodes that depend on no input are *constant*:
-they are evaluated where their value is needed (:class:`topograph.capture.weights.Binding`), so
+they are evaluated where their value is needed (:class:`topograph.capturing.weights.Binding`), so
 masks, weight normalisation and position tables fold away.
 
 A :class:`Trace` holds no weight: it is a plan, made once a model and input shape, that stays valid

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from topograph.capture.compose import from_entries
-from topograph.capture.wiring import Layout, Wiring
+from topograph.capturing.compose import from_entries
+from topograph.capturing.wiring import Layout, Wiring
 from topograph.graph.blocks import Block
 from topograph.graph.layered import Group
 

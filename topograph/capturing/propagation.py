@@ -1,9 +1,9 @@
 """From the steps of a traced model to the nodes and what each reads, by following node ids.
 
-Every activation on a path is followed as a :class:`~topograph.capture.signals.Signal`. A weighted
+Every activation on a path is followed as a :class:`~topograph.capturing.signals.Signal`. A weighted
 operator ends it and starts a new group of nodes; a sum of signals that read different nodes is a
-group too (:mod:`topograph.capture.sums`); mixtures become mixed nodes
-(:mod:`topograph.capture.mixing`); everything else moves the ids or leaves them alone.
+group too (:mod:`topograph.capturing.sums`); mixtures become mixed nodes
+(:mod:`topograph.capturing.mixing`); everything else moves the ids or leaves them alone.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from topograph.capture import rules, windows
-from topograph.capture.forms import Form
-from topograph.capture.mixing import mix_axes, mix_windows, reduced_axes, spatial_axes
-from topograph.capture.nodes import Nodes, Provisional, Reading
-from topograph.capture.partition import check_channels, first_kinds
-from topograph.capture.plan import Plan
-from topograph.capture.rules import Call
-from topograph.capture.signals import Signal, constant_axes, narrowed, single
-from topograph.capture.steps import Step
-from topograph.capture.sums import Sums
-from topograph.capture.trace import Trace, shape_of
-from topograph.capture.vocabulary import packets
-from topograph.capture.weights import Binding, learnt, packet
+from topograph.capturing import rules, windows
+from topograph.capturing.forms import Form
+from topograph.capturing.mixing import mix_axes, mix_windows, reduced_axes, spatial_axes
+from topograph.capturing.nodes import Nodes, Provisional, Reading
+from topograph.capturing.partition import check_channels, first_kinds
+from topograph.capturing.plan import Plan
+from topograph.capturing.rules import Call
+from topograph.capturing.signals import Signal, constant_axes, narrowed, single
+from topograph.capturing.steps import Step
+from topograph.capturing.sums import Sums
+from topograph.capturing.trace import Trace, shape_of
+from topograph.capturing.vocabulary import packets
+from topograph.capturing.weights import Binding, learnt, packet
 
 Value = Signal | tuple[Signal, ...]
 

@@ -1,7 +1,7 @@
 """What every operator of a trace does to paths: which operands they come from, and by which rule.
 
 Gates, normalisations written out and functions of one signal by itself are told apart by what is
-known of each value without computing it: its :class:`~topograph.capture.steps.Fact`.
+known of each value without computing it: its :class:`~topograph.capturing.steps.Fact`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from topograph.capture import rules, windows
-from topograph.capture import vocabulary as words
-from topograph.capture.rules import Rule
-from topograph.capture.steps import Fact, Step, refused
-from topograph.capture.trace import Trace, shape_of
-from topograph.capture.weights import Operator, operators, packet
+from topograph.capturing import rules, windows
+from topograph.capturing import vocabulary as words
+from topograph.capturing.rules import Rule
+from topograph.capturing.steps import Fact, Step, refused
+from topograph.capturing.trace import Trace, shape_of
+from topograph.capturing.weights import Operator, operators, packet
 
 aten = torch.ops.aten
 

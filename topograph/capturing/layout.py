@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from topograph.capture.coverage import missing_operators
-from topograph.capture.partition import Restart
-from topograph.capture.plan import plan
-from topograph.capture.propagation import Constants, Propagation
-from topograph.capture.settling import settle
-from topograph.capture.trace import Trace
-from topograph.capture.weights import Binding
-from topograph.capture.wiring import Layout as Layout
-from topograph.capture.wiring import Site as Site
-from topograph.capture.wiring import Wiring as Wiring
+from topograph.capturing.coverage import missing_operators
+from topograph.capturing.partition import Restart
+from topograph.capturing.plan import plan
+from topograph.capturing.propagation import Constants, Propagation
+from topograph.capturing.settling import settle
+from topograph.capturing.trace import Trace
+from topograph.capturing.weights import Binding
+from topograph.capturing.wiring import Layout as Layout
+from topograph.capturing.wiring import Site as Site
+from topograph.capturing.wiring import Wiring as Wiring
 from topograph.check import check_choice
 
 _KNOWN: weakref.WeakKeyDictionary[

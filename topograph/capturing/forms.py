@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from topograph.capture.trace import place_of, shape_of
-from topograph.capture.weights import Operator, packet
+from topograph.capturing.trace import place_of, shape_of
+from topograph.capturing.weights import Operator, packet
 from topograph.errors import TopographError
 
 
@@ -40,7 +40,7 @@ class Form:
     node
         The operator's node.
     kind
-        As in :class:`~topograph.capture.weights.Operator`.
+        As in :class:`~topograph.capturing.weights.Operator`.
     signal, operand
         The nodes of the activation and of the weight as the operator takes it.
 

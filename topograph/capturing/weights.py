@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from topograph.capture.trace import Source, Trace, place_of, scope_of
-from topograph.capture.vocabulary import CASTING, READDRESSING
+from topograph.capturing.trace import Source, Trace, place_of, scope_of
+from topograph.capturing.vocabulary import CASTING, READDRESSING
 from topograph.errors import TopographError
 
 Masks = Mapping[str, Tensor]

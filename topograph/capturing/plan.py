@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from topograph.capture.planning import Planner
-from topograph.capture.rules import multiply_adds
-from topograph.capture.steps import Step, refused
-from topograph.capture.trace import Trace
-from topograph.capture.weights import Operator
+from topograph.capturing.planning import Planner
+from topograph.capturing.rules import multiply_adds
+from topograph.capturing.steps import Step, refused
+from topograph.capturing.trace import Trace
+from topograph.capturing.weights import Operator
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,20 +52,11 @@ def dense_gradients(
     Source: P, A.5 (GG): "we regard all missing connections as connections with a weight of zero,
     and perform forward and backward passes with one batch of training data".
     """
-    if batch is None:
-        raise TopographError(
-            "batch is None; gradients of missing weights need a batch of training data",
-            "pass batch, and loss(model, batch) if the batch is not (inputs, labels)",
-        )
+    check_batch(batch)
     parameters = parameters_named(model, masks.shapes)
-    with _undisturbed(model), _only_kept(parameters, masks), torch.enable_grad():
-        value = (loss or _cross_entropy)(model, batch)
-        if not torch.is_tensor(value) or value.numel() != 1 or not value.requires_grad:
-            raise TopographError(
-                f"loss(model, batch) gave {value!r}; expected a scalar tensor with a gradient",
-                "return e.g. cross_entropy(model(x), y)",
-            )
-        found = torch.autograd.grad(value.reshape(()), list(parameters.values()), allow_unused=True)
+    with undisturbed(model), _only_kept(parameters, masks), torch.enable_grad():
+        value = loss_value(model, loss, batch)
+        found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
     gradients = {}
     for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
         gradients[name] = torch.zeros_like(parameter) if gradient is None else gradient.detach()
@@ -75,6 +66,34 @@ def dense_gradients(
                 "check the batch and the weights; lower the learning rate if training diverged",
             )
     return gradients
+
+
+def check_batch(batch: Any) -> None:
+    """Refuse to go on without a batch."""
+    if batch is None:
+        raise TopographError(
+            "batch is None; gradients of the loss need a batch of training data",
+            "pass batch, and loss(model, batch) if the batch is not (inputs, labels)",
+        )
+
+
+def loss_value(
+    model: nn.Module, loss: Callable[[nn.Module, Any], Tensor] | None, batch: Any
+) -> Tensor:
+    """Return the loss of a batch as a tensor without dimensions that has a gradient.
+
+    Raises
+    ------
+    TopographError
+        If ``loss`` gives anything else, or is None and the batch is not (inputs, labels).
+    """
+    value = (loss or _cross_entropy)(model, batch)
+    if not torch.is_tensor(value) or value.numel() != 1 or not value.requires_grad:
+        raise TopographError(
+            f"loss(model, batch) gave {value!r}; expected a scalar tensor with a gradient",
+            "return e.g. cross_entropy(model(x), y)",
+        )
+    return value.reshape(())
 
 
 def _cross_entropy(model: nn.Module, batch: Any) -> Tensor:
@@ -89,7 +108,7 @@ def _cross_entropy(model: nn.Module, batch: Any) -> Tensor:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed(model: nn.Module) -> Iterator[None]:
     """Put buffers, the training mode and torch's random state back in the end."""
     places = [
         (module, name, buffer)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from topograph.capture.channel_edges import channel_blocks
-from topograph.capture.coverage import Coverage
-from topograph.capture.edges import Groups
-from topograph.capture.unit_edges import unit_blocks
-from topograph.capture.weights import Binding
-from topograph.capture.wiring import Layout, Wiring
+from topograph.capturing.channel_edges import channel_blocks
+from topograph.capturing.coverage import Coverage
+from topograph.capturing.edges import Groups
+from topograph.capturing.unit_edges import unit_blocks
+from topograph.capturing.weights import Binding
+from topograph.capturing.wiring import Layout, Wiring
 from topograph.graph.blocks import Block, merge
 from topograph.graph.layered import LayeredGraph
 from topograph.graph.operators import OperatorRecord

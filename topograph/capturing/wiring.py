@@ -1,6 +1,6 @@
 """What a layout is: a traced model's nodes, and which weight positions lie between which of them.
 
-A layout holds no weight: it is the wiring, made once a trace (:mod:`topograph.capture.layout`),
+A layout holds no weight: it is the wiring, made once a trace (:mod:`topograph.capturing.layout`),
 from which the layered graph, the tensor path's shares and walks along the network are read.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from torch import Tensor, fx
 
-from topograph.capture.forms import Form
-from topograph.capture.weights import Operator
+from topograph.capturing.forms import Form
+from topograph.capturing.weights import Operator
 from topograph.graph.blocks import Block
 from topograph.graph.layered import Group
 

@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from topograph.capture.nodes import Links, Merge, Nodes, Provisional
-from topograph.capture.plan import Plan
-from topograph.capture.signals import (
+from topograph.capturing.nodes import Links, Merge, Nodes, Provisional
+from topograph.capturing.plan import Plan
+from topograph.capturing.signals import (
     Signal,
     constant_axes,
     distinct_along,
     narrowed,
     uniform_along,
 )
-from topograph.capture.steps import Step
-from topograph.capture.trace import shape_of
+from topograph.capturing.steps import Step
+from topograph.capturing.trace import shape_of
 from topograph.errors import TopographError
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx
 
-from topograph.capture import rules
-from topograph.capture.rules import Rule
-from topograph.capture.trace import place_of
-from topograph.capture.weights import Operator
+from topograph.capturing import rules
+from topograph.capturing.rules import Rule
+from topograph.capturing.trace import place_of
+from topograph.capturing.weights import Operator
 from topograph.errors import TopographError
 
 

@@ -1,7 +1,7 @@
 """What pooling, interpolation, means and sums do to path weight: averages over windows and axes.
 
-Maxima count as means. As in :mod:`topograph.capture.rules`, every rule is linear with coefficients
-of at least 0.
+Maxima count as means. As in :mod:`topograph.capturing.rules`, every rule is linear, with
+coefficients of at least 0.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from topograph.capture.rules import Call
-from topograph.capture.weights import packet
+from topograph.capturing.rules import Call
+from topograph.capturing.weights import packet
 
 aten = torch.ops.aten
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from topograph.capture.plan import Plan
-from topograph.capture.trace import Trace
-from topograph.capture.vocabulary import MULTIPLYING, SOFTMAX
-from topograph.capture.weights import operators, packet
+from topograph.capturing.plan import Plan
+from topograph.capturing.trace import Trace
+from topograph.capturing.vocabulary import MULTIPLYING, SOFTMAX
+from topograph.capturing.weights import operators, packet
 
 
 @dataclass(frozen=True)

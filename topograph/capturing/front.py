@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from topograph.capture.assemble import assemble
-from topograph.capture.layout import layout
-from topograph.capture.plan import plan
-from topograph.capture.trace import ExampleInput, trace
-from topograph.capture.unit_edges import check_size
-from topograph.capture.weights import Binding, Masks
+from topograph.capturing.assemble import assemble
+from topograph.capturing.layout import layout
+from topograph.capturing.plan import plan
+from topograph.capturing.trace import ExampleInput, trace
+from topograph.capturing.unit_edges import check_size
+from topograph.capturing.weights import Binding, Masks
 from topograph.check import check_choice
 from topograph.graph.layered import LayeredGraph
 
