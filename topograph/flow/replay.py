@@ -1,7 +1,8 @@
 """What values a traced model has when it is made linear: weights |θ|, gates 1, no bias.
 
 The steps of a :class:`~topograph.capturing.plan.Plan` are run on tensors of one sample, with
-today's constants. What weighted operators do may be replaced, and any value may be given beforehand.
+today's constants. What weighted operators do may be replaced, and any value may be given
+beforehand.
 """
 
 from __future__ import annotations
