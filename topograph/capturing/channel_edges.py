@@ -130,14 +130,15 @@ def _sparse(
     if (order != np.arange(n_columns)).any():
         values, kept, columns = values[:, order], kept[:, order], columns[order]
     held = kept > 0
+    number = np.int32 if n_rows * n_columns < 1 << 31 else np.int64
     if held.all():
-        indices = np.tile(columns.astype(np.int32), n_rows)
-        indptr = np.arange(0, n_rows * n_columns + 1, n_columns, dtype=np.int32)
+        indices = np.tile(columns.astype(number), n_rows)
+        indptr = np.arange(0, n_rows * n_columns + 1, n_columns, dtype=number)
         data, taps = values.reshape(-1), kept.reshape(-1)
     else:
         counts = np.count_nonzero(held, axis=1)
-        indices = np.broadcast_to(columns.astype(np.int32), held.shape)[held]
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        indices = np.broadcast_to(columns.astype(number), held.shape)[held]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(number)
         data, taps = values[held], kept[held]
     shape = n_rows, size
     return (
