@@ -49,7 +49,7 @@ class Settings:
     max_density
         Where growth ends if no plateau is found.
     start
-        Rule of the start masks; see `pwmpr.initial_masks`.
+        Rule of the start masks: ``"phew"``, ``"erk"``, ``"snip"``, …; see `pwmpr.initial_masks`.
     start_density
         Density that growth starts from (P, Table 2).
     growth_ratio

@@ -21,6 +21,7 @@ from pwmpr.method import Method
 from pwmpr.plateau import Plateau, fit_plateau
 from pwmpr.scope import weights_in_scope
 from pwmpr.seeds import derive
+from pwmpr.training.balance import balanced
 from pwmpr.training.schedule import Stage
 from topograph.errors import TopographError
 
@@ -198,10 +199,24 @@ class CountedStep(GrowthStep):
 
 
 def start_masks(trainer: Trainer, density: float) -> Masks:
-    """Return the start masks that the settings name, at a density."""
-    from pwmpr.starts import initial_masks
+    """Return the start masks that the settings name, at a density; the ledger counts the scoring.
 
-    settings = trainer.settings
+    SNIP takes the first training batch (one gradient), GraSP ten samples of every class (a gradient
+    and the backward pass through it: three times the cost of one), SynFlow one sample a round.
+    """
+    from pwmpr.starts import initial_masks
+    from pwmpr.starts.synflow import ROUNDS
+
+    settings, ledger = trainer.settings, trainer.ledger
+    batch: Any = None
+    if settings.start == "snip":
+        batch = next(iter(trainer.train.epoch(0, settings.batch)))
+        ledger.add_dense_gradient(samples=len(batch[1]))
+    elif settings.start == "grasp":
+        batch = balanced(trainer.train.epoch(0, settings.batch))
+        ledger.add_dense_gradient(samples=3 * len(batch[1]))
+    elif settings.start == "synflow":
+        ledger.add_scoring(samples=ROUNDS)
     return initial_masks(
         trainer.model,
         density=density,
@@ -209,6 +224,8 @@ def start_masks(trainer: Trainer, density: float) -> Masks:
         example_input=trainer.example_input,
         seed=derive(settings.seed, "start"),
         dense=settings.dense,
+        loss=lambda model, pair: trainer.loss(model(pair[0]), pair[1]),
+        batch=batch,
     )
 
 

@@ -120,11 +120,12 @@ def chain() -> nn.Sequential:
 @pytest.mark.parametrize("density", [0.05, 1 / 3, 0.9, 1.0])
 def test_counts_are_exact_and_seeded(rule: str, density: float) -> None:
     example = torch.zeros(1, 8)
+    batch = torch.linspace(-1, 1, 48).reshape(6, 8), torch.arange(6) % 4
     size = 8 * 16 + 16 * 12 + 12 * 4
-    masks = initial_masks(chain(), density, rule, example, seed=3)
+    masks = initial_masks(chain(), density, rule, example, seed=3, batch=batch)
     assert masks.count == int(density * size + 1e-9)
-    assert masks == initial_masks(chain(), density, rule, example, seed=3)
-    if density < 1:
+    assert masks == initial_masks(chain(), density, rule, example, seed=3, batch=batch)
+    if density < 1 and rule not in ("snip", "grasp", "synflow"):  # these leave nothing to chance
         assert masks != initial_masks(chain(), density, rule, example, seed=4)
 
 
