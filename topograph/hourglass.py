@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from topograph.check import check_fraction
+from topograph.errors import TopographError
 from topograph.graph.cover import ROUNDING, greedy_cover
 from topograph.graph.flat import flat_network
 from topograph.graph.layered import LayeredGraph, check_graph
@@ -49,7 +50,12 @@ class HourglassCurve:
 
     def __call__(self, tau: float) -> float:
         """Return H at one τ, in (0, ``tau_max``]; as :func:`topograph.hourglass_score` does."""
-        tau = check_fraction(tau / self.tau_max, "tau / tau_max") * self.tau_max
+        tau = check_fraction(tau, "tau")
+        if tau > self.tau_max * (1 + ROUNDING):
+            raise TopographError(
+                f"tau is {tau!r}; expected a number in (0, {self.tau_max}]",
+                "make the curve with a larger tau_max",
+            )
         core, flat = (_size(coverage, tau) for coverage in self._coverages)
         return 1 - core / flat if flat else float("nan")
 
@@ -102,8 +108,10 @@ def hourglass_curve(graph: LayeredGraph, tau_max: float = 0.95) -> HourglassCurv
         sizes = np.empty(0, np.int64)
         nan = float("nan")
         return HourglassCurve(nothing, nothing, sizes, sizes, tau_max, nan, coverages)
-    steps = np.unique(np.concatenate([*coverages, [tau_max]]))
-    tau = np.append(steps[steps < tau_max], tau_max)
+    steps = np.unique(np.concatenate(coverages))
+    steps = np.append(steps[steps < tau_max * (1 - ROUNDING)], tau_max)
+    # Where both cores step at once rounding sets the steps apart: the last of them stands for all.
+    tau = steps[np.append(np.diff(steps) > ROUNDING, True)]
     core, flat_core = (
         np.array([_size(coverage, t) for t in tau], np.int64) for coverage in coverages
     )

@@ -90,6 +90,13 @@ def test_without_paths_there_is_no_curve() -> None:
     assert math.isnan(curve(0.5))
 
 
+def test_steps_of_both_cores_at_once_are_one() -> None:
+    # All paths end in few outputs, so both cores are the same outputs up to rounding.
+    curve = hourglass_curve(dense_network([40, 30, 20, 3], seed=1), 1)
+    assert len(curve.tau) == 3
+    assert curve.area == 0
+
+
 @pytest.mark.parametrize("tau_max", [0, 1.1, -0.5, "all"])
 def test_ends_outside_the_curve_are_refused(tau_max: float) -> None:
     with pytest.raises(tg.TopographError, match="tau_max"):
