@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from topograph.powerlaws.zeta import scaled_zeta
 
 # Distances closer than this are equal: it is the rounding of a difference of two probabilities.
 _ROUNDING = 1e-12
+
+# Most tails are out after a few values; those that are not are looked at in large portions.
+_ONE_BY_ONE = 32
+_CELLS = 1 << 18
 
 
 def p_value(
@@ -94,6 +98,27 @@ def _suffixes(replicas: Replicas) -> _Suffixes:
     return _Suffixes(at_least, np.cumsum(weighted[:, ::-1], axis=1)[:, ::-1], log_values)
 
 
+@dataclass(frozen=True, eq=False)
+class _Tails:
+    """Tails of replicas with their fitted laws: arrays of shape (n_tails,).
+
+    ``place`` is the next value of the replica ``row`` to be looked at, ``end`` one past its last.
+    """
+
+    index: IntArray
+    row: IntArray
+    place: IntArray
+    end: IntArray
+    size: FloatArray
+    log_xmin: FloatArray
+    alpha: FloatArray
+    scale: FloatArray
+
+    def at(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> _Tails:
+        """Return some of the tails."""
+        return _Tails(*(getattr(self, each.name)[chosen] for each in fields(self)))
+
+
 def _within(
     replicas: Replicas,
     suffix: _Suffixes,
@@ -102,38 +127,85 @@ def _within(
     xmin: FloatArray,
     distance: float,
 ) -> NDArray[np.bool_]:
-    """Return for every tail (row, start) whether its D, at its own best α, is at most this.
+    """Return for tails (row, start) whether their D, at their own best α, is at most this.
 
-    F(≥x) follows from the value before where x is its neighbour, F(≥x+1) = F(≥x) - P(x), and
-    from the zeta function elsewhere.
+    Of the tails of one row it is enough that one is found.
     """
     size = suffix.at_least[row, start]
     log_xmin = np.log(xmin)
     alpha = most_likely_alpha(suffix.logs[row, start] / size - log_xmin, xmin)
     result = np.isinf(alpha)  # all of the tail at its start
-    tails = np.flatnonzero(~result)
-    row, place, size = row[tails], start[tails].copy(), size[tails]
-    alpha, log_xmin = alpha[tails], log_xmin[tails]
-    xmin = xmin[tails]
-    scale = scaled_zeta(alpha, xmin)
+    finite = ~result
+    scale = np.ones(len(row))
+    scale[finite] = scaled_zeta(alpha[finite], xmin[finite])
+    every = np.arange(len(row))
     end = replicas.lengths[row]
-    law = np.ones(len(tails))  # F(≥ expected)
-    expected = xmin
+    tails = _Tails(every, row, start, end, size, log_xmin, alpha, scale).at(finite)
     limit = distance + _ROUNDING
-    while len(tails):
-        x = replicas.values[row, place]
-        mass = np.exp(-alpha * (suffix.log_values[row, place] - log_xmin)) / scale
-        jumps = np.flatnonzero(x != expected)
-        law[jumps] = mass[jumps] * scaled_zeta(alpha[jumps], x[jumps])
-        near = np.abs(suffix.at_least[row, place] / size - law) <= limit
-        law -= mass
-        place += 1
-        near &= np.abs(suffix.at_least[row, place] / size - law) <= limit
-        done = near & (place == end)
-        result[tails[done]] = True
-        going = np.flatnonzero(near & ~done)
-        tails, row, place, end = tails[going], row[going], place[going], end[going]
-        size, alpha, log_xmin = size[going], alpha[going], log_xmin[going]
-        scale, law = scale[going], law[going]
-        expected = x[going] + 1
+    tails = _first_values(replicas, suffix, tails, xmin[finite], limit, result)
+    _other_values(replicas, suffix, tails, limit, result)
     return result
+
+
+def _first_values(
+    replicas: Replicas,
+    suffix: _Suffixes,
+    tails: _Tails,
+    xmin: FloatArray,
+    limit: float,
+    result: NDArray[np.bool_],
+) -> _Tails:
+    """Look at the first values of tails, one after another; return the tails still in question.
+
+    Neighbouring values need no zeta function: F(≥x+1) = F(≥x) - P(x).
+    """
+    law, expected = np.ones(len(tails.row)), xmin  # F(≥ expected)
+    for _ in range(_ONE_BY_ONE):
+        if not len(tails.row):
+            break
+        x = replicas.values[tails.row, tails.place]
+        logs = suffix.log_values[tails.row, tails.place] - tails.log_xmin
+        mass = np.exp(-tails.alpha * logs) / tails.scale
+        jumps = np.flatnonzero(x != expected)
+        law[jumps] = mass[jumps] * scaled_zeta(tails.alpha[jumps], x[jumps])
+        near = np.abs(suffix.at_least[tails.row, tails.place] / tails.size - law) <= limit
+        law -= mass
+        place = tails.place + 1
+        near &= np.abs(suffix.at_least[tails.row, place] / tails.size - law) <= limit
+        done = near & (place == tails.end)
+        result[tails.index[done]] = True
+        going = np.flatnonzero(near & ~done)
+        tails = replace(tails, place=place).at(going)
+        law, expected = law[going], x[going] + 1
+    return tails
+
+
+def _other_values(
+    replicas: Replicas,
+    suffix: _Suffixes,
+    tails: _Tails,
+    limit: float,
+    result: NDArray[np.bool_],
+) -> None:
+    """Look at all further values of the tails, in portions that double."""
+    width = _ONE_BY_ONE
+    closed = np.zeros(len(replicas.lengths), bool)
+    while len(tails.row):
+        width = max(1, min(2 * width, _CELLS // len(tails.row)))
+        place = tails.place[:, None] + np.arange(width)
+        inside = place < tails.end[:, None]
+        place = np.minimum(place, tails.end[:, None] - 1)
+        row, size = tails.row[:, None], tails.size[:, None]
+        alpha = np.broadcast_to(tails.alpha[:, None], place.shape)
+        logs = suffix.log_values[row, place] - tails.log_xmin[:, None]
+        mass = np.exp(-alpha * logs) / tails.scale[:, None]
+        law = mass * scaled_zeta(alpha, replicas.values[row, place])
+        near = np.abs(suffix.at_least[row, place] / size - law) <= limit
+        near &= np.abs(suffix.at_least[row, place + 1] / size - (law - mass)) <= limit
+        ends = tails.place + width >= tails.end
+        fine = (near | ~inside).all(axis=1)
+        done = fine & ends
+        result[tails.index[done]] = True
+        closed[tails.row[done]] = True
+        going = np.flatnonzero(fine & ~ends & ~closed[tails.row])
+        tails = replace(tails, place=tails.place + width).at(going)
