@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pwmpr import data as data
     from pwmpr import growth as growth
     from pwmpr import models as models
+    from pwmpr import pruning as pruning
     from pwmpr import rewiring as rewiring
     from pwmpr.growth import grow as grow
     from pwmpr.masks import Masks as Masks
@@ -51,7 +52,7 @@ _HOMES = {
 }
 
 #: Modules that are used as ``pwmpr.models.build``.
-_MODULES = ("data", "growth", "models", "rewiring")
+_MODULES = ("data", "growth", "models", "pruning", "rewiring")
 
 __all__ = [*_HOMES, "__version__"]
 

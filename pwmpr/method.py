@@ -70,6 +70,18 @@ METHODS = {
             "grow",
             "gradient",
         ),
+        Method(
+            "momentum-growth",
+            "grow: the missing weights of largest |smoothed gradient| (S, 3.2, at rising density)",
+            "grow",
+            "momentum",
+        ),
+        Method(
+            "phew-grow",
+            "grow: missing weights that further PHEW walks find (Patil & Dovrolis 2021)",
+            "grow",
+            "phew-grow",
+        ),
         Method("static", "train at a fixed density from start masks that never change", "static"),
         Method("dense", "train every weight", "dense"),
         _rewiring(
@@ -155,6 +167,33 @@ METHODS = {
             "momentum",
             **_SURVIVAL,
             switch_method="set-magnitude",
+        ),
+        Method(
+            "imp",
+            "prune: train, remove 20% by |θ|, rewind, repeat (Frankle & Carbin 2019)",
+            "prune",
+            "imp",
+            {"update_fraction": 0.2},
+        ),
+        Method(
+            "imp-c",
+            "prune: train, remove 20% by |θ|, go on, repeat (P, A.4)",
+            "prune",
+            "imp-c",
+            {"update_fraction": 0.2},
+        ),
+        Method(
+            "gmp",
+            "prune: remove the smallest |θ| while training, by a cubic (Zhu & Gupta 2017)",
+            "gradual",
+            None,
+            {"update_every": 100, "update_end": 0.75},
+        ),
+        Method(
+            "magnitude",
+            "prune: train, remove the smallest |θ| at once, train again (Han et al. 2015)",
+            "prune",
+            "magnitude",
         ),
     )
 }

@@ -32,6 +32,8 @@ def grow(
     loss: Callable[[nn.Module, Any], Tensor] | None = None,
     batch: Any = None,
     scores: Mapping[str, Tensor] | None = None,
+    momentum: Mapping[str, Tensor] | None = None,
+    initial: Mapping[str, Tensor] | None = None,
     seed: int = 0,
     generator: np.random.Generator | None = None,
 ) -> Masks:
@@ -48,9 +50,11 @@ def grow(
     fraction : float
         Growth ratio γ > 0: ⌊γ · kept⌋ new weights, free of float error.
     rule : str
-        ``"pwmpr"``, ``"pwmp"``, ``"random"``, ``"gradient"`` or a registered one.
+        ``"pwmpr"``, ``"pwmp"``, ``"random"``, ``"gradient"``, ``"momentum"``, ``"phew-grow"`` or a
+        registered one.
     example_input : tensor or tuple of tensors
-        An input of the model; needed by ``"pwmpr"`` and ``"pwmp"``. Only its shape matters.
+        An input of the model; needed by ``"pwmpr"``, ``"pwmp"`` and ``"phew-grow"``. Only its
+        shape matters.
     count : int, optional
         The number of new weights instead of ``fraction``.
     target : float, optional
@@ -61,6 +65,10 @@ def grow(
         cross-entropy of ``model(x)`` for a batch ``(x, y)``.
     scores : mapping, optional
         Parameter name -> score tensor, computed already, in place of the rule's own.
+    momentum : mapping, optional
+        For ``"momentum"``: ``pwmpr.rewiring.SmoothedGradient.values``.
+    initial : mapping, optional
+        For ``"phew-grow"``: parameter name -> weights before training.
     seed : int
         Chance is a function of the seed and of the number of kept weights, so that a loop with
         one seed draws anew at every step.
@@ -105,7 +113,9 @@ def grow(
     for name, parameter in parameters.items():
         missing = ~masks[name].to(parameter.device)
         check_finite({name: parameter.detach().masked_fill(missing, 0)})
-    step = GrowthStep(model, masks, generator, example_input, loss, batch, scores)
+    step = GrowthStep(
+        model, masks, generator, example_input, loss, batch, scores, momentum, initial
+    )
     grown = _checked(chosen(step, number), number, rule)
     new = masks.with_added(grown)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The growth rules of the growth paper: pwmpr, pwmp, random, gradient."""
+"""The growth rules: pwmpr, pwmp, random and gradient of the growth paper, momentum, phew-grow."""
 
 from __future__ import annotations
 
@@ -44,3 +44,22 @@ def gradient(step: GrowthStep, count: int) -> dict[str, Tensor]:
     Ties to the lower position. Source: P, A.5, after RigL (Evci et al. 2020).
     """
     return largest(step.gradient_magnitudes(), count, step.missing())
+
+
+@register("momentum")
+def momentum(step: GrowthStep, count: int) -> dict[str, Tensor]:
+    """Momentum: the positions of largest |v|, the dense gradient smoothed over steps.
+
+    v ← βv + (1−β)g; ties to the lower position. Source: S, section 3.2, after Dettmers &
+    Zettlemoyer 2019.
+    """
+    return largest(step.momentum_magnitudes(), count, step.missing())
+
+
+@register("phew-grow")
+def phew_grow(step: GrowthStep, count: int) -> dict[str, Tensor]:
+    """PHEW walks: the missing positions that further biased random walks find.
+
+    Source: Patil & Dovrolis 2021, whose masks at a higher density continue the walks of a lower.
+    """
+    return step.walked(count)

@@ -34,6 +34,10 @@ class GrowthStep:
     scores : mapping, optional
         Scores computed elsewhere (averaged over machines, say), by parameter name. If given,
         :meth:`path_scores` and :meth:`gradient_magnitudes` return them.
+    momentum : mapping, optional
+        Parameter name -> dense smoothed gradient, missing weights included.
+    initial : mapping, optional
+        Parameter name -> weights before training, whose magnitudes lead walks over missing weights.
     """
 
     model: nn.Module
@@ -43,6 +47,8 @@ class GrowthStep:
     loss: Callable[[nn.Module, Any], Tensor] | None = None
     batch: Any = None
     scores: Mapping[str, Tensor] | None = None
+    momentum: Mapping[str, Tensor] | None = None
+    initial: Mapping[str, Tensor] | None = None
 
     def missing(self) -> dict[str, Tensor]:
         """Return, by parameter name, the flags of the weights that are not kept."""
@@ -81,6 +87,49 @@ class GrowthStep:
             return self._for_masks(self.scores, "scores")
         gradients = dense_gradients(self.model, self.masks, self.loss, self.batch)
         return {name: gradient.abs_() for name, gradient in gradients.items()}
+
+    def momentum_magnitudes(self) -> dict[str, Tensor]:
+        """Return |smoothed gradient| of every weight.
+
+        Raises
+        ------
+        TopographError
+            If there is none, or it does not fit the masks.
+        """
+        if self.scores is not None:
+            return self._for_masks(self.scores, "scores")
+        if self.momentum is None:
+            raise TopographError(
+                "momentum is None; this rule needs a smoothed gradient of all weights, missing "
+                "ones included (an optimiser's own momentum is 0 at missing ones)",
+                "keep a pwmpr.rewiring.SmoothedGradient and pass momentum=smoothed.values",
+            )
+        found = self._for_masks(self.momentum, "momentum")
+        return {name: value.abs() for name, value in found.items()}
+
+    def walked(self, count: int) -> dict[str, Tensor]:
+        """Return ``count`` missing positions that further PHEW walks find.
+
+        Walks follow |θ| of kept weights as they are now, and of missing ones as they were
+        initially (or as the model holds them, without ``initial``).
+
+        Raises
+        ------
+        TopographError
+            If there is no example input, or walks do not reach so many missing weights.
+        """
+        if self.example_input is None:
+            raise TopographError(
+                "example_input is None; walks need an input of the model's shape",
+                "pass example_input, e.g. one batch of one image",
+            )
+        # Here, because only walks need the captured graph.
+        from pwmpr.starts.phew import more_positions
+
+        found = more_positions(
+            self.model, self.masks, count, self.example_input, self.generator, self.initial
+        )
+        return {name: torch.from_numpy(index) for name, index in found.items()}
 
     def _for_masks(self, scores: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
         for name, shape in self.masks.shapes.items():

@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from pwmpr.masks import Masks
+from pwmpr.scope import parameters_named
 from pwmpr.starts.network import Network, positions_of
+from pwmpr.starts.network import network as walks_view
 from pwmpr.starts.walks import Walks, walk
+from topograph.capturing.trace import ExampleInput
 from topograph.errors import TopographError
 
 #: Walks in a batch: enough to keep NumPy busy, few enough to waste little when the target is near.
@@ -26,6 +32,7 @@ def phew_positions(
     shapes: Mapping[str, tuple[int, ...]],
     count: int,
     rng: np.random.Generator,
+    kept_already: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Walk until exactly ``count`` different weights in scope have been walked over.
 
@@ -43,6 +50,8 @@ def phew_positions(
         How many weights to keep.
     rng
         Source of the walks.
+    kept_already
+        Parameter name to flat flags of weights that do not count any more.
 
     Returns
     -------
@@ -63,7 +72,7 @@ def phew_positions(
     for name, shape in shapes.items():
         numbers = positions_of(network, name, shape)
         if numbers is not None:
-            open_positions[numbers] = True
+            open_positions[numbers] = True if kept_already is None else ~kept_already[name]
     kept: list[np.ndarray] = []
     missing, walked, idle = count, 0, 0
     yielded = 64.0  # new weights a pair of walks, as the last batch had it
@@ -83,6 +92,57 @@ def phew_positions(
         yielded = len(new) / pairs
         idle = 0 if len(new) else idle + 1
     return _by_name(network, shapes, np.concatenate(kept) if kept else np.zeros(0, np.int64))
+
+
+def more_positions(
+    model: nn.Module,
+    masks: Masks,
+    count: int,
+    example_input: ExampleInput,
+    rng: np.random.Generator,
+    initial: Mapping[str, Tensor] | None = None,
+) -> dict[str, np.ndarray]:
+    """Walk on until exactly ``count`` different missing weights have been walked over.
+
+    Parameters
+    ----------
+    model
+        Its kept weights as they are now; its missing ones may be 0.
+    masks
+        The weights kept so far.
+    count
+        How many to find.
+    example_input
+        An input of the model.
+    rng
+        Source of the walks.
+    initial
+        Parameter name to the weights whose magnitudes missing ones have. None: the model's own.
+
+    Returns
+    -------
+    dict
+        Parameter name to flat positions, ascending.
+
+    Raises
+    ------
+    TopographError
+        If walks cannot reach so many missing weights, or a shape differs.
+    """
+    parameters = parameters_named(model, masks.shapes)
+    before = {name: parameter.data for name, parameter in parameters.items()}
+    try:
+        for name, parameter in parameters.items():
+            if initial is not None:
+                kept = masks[name].to(parameter.device)
+                missing = initial[name].to(parameter.device, parameter.dtype)
+                parameter.data = torch.where(kept, parameter.data, missing)
+        seen = walks_view(model, example_input)
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data = before[name]
+    kept_already = {name: mask.reshape(-1).numpy() for name, mask in masks.items()}
+    return phew_positions(seen, masks.shapes, count, rng, kept_already)
 
 
 def _visits(network: Network, pairs: int, walked: int, rng: np.random.Generator) -> np.ndarray:

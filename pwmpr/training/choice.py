@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pwmpr.method import Method
 from pwmpr.training.fixed_density import Rewire
+from pwmpr.training.pruned import Gradual, Prune
 from pwmpr.training.strategies import Dense, Grow, Strategy
 
 STRATEGIES: dict[str, type[Strategy]] = {
@@ -11,6 +12,8 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "static": Strategy,
     "dense": Dense,
     "rewire": Rewire,
+    "prune": Prune,
+    "gradual": Gradual,
 }
 
 

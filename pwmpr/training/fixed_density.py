@@ -80,10 +80,10 @@ class Rewire(Strategy):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` returned."""
-        self.threshold = state["threshold"]
-        if state["momentum"] is not None:
+        self.threshold = state.get("threshold")
+        if state.get("momentum") is not None:
             self.smoothed = SmoothedGradient(values=state["momentum"])
-        self.explored = None if state["explored"] is None else Masks(state["explored"])
+        self.explored = Masks(state["explored"]) if state.get("explored") else None
 
     def outcome(self, trainer: Trainer) -> dict[str, Any]:
         """Return the exploration rate R_s: weights ever kept over all weights in scope."""

@@ -19,7 +19,8 @@ from pwmpr.growth import GrowthStep, select
 from pwmpr.masks import Masks
 from pwmpr.method import Method
 from pwmpr.plateau import Plateau, fit_plateau
-from pwmpr.scope import weights_in_scope
+from pwmpr.rewiring import SmoothedGradient
+from pwmpr.scope import parameters_named, weights_in_scope
 from pwmpr.seeds import derive
 from pwmpr.training.balance import balanced
 from pwmpr.training.schedule import Stage
@@ -100,6 +101,11 @@ class Grow(Strategy):
     of each rough training, in the state that then grows.
     """
 
+    def __init__(self, method: Method) -> None:
+        super().__init__(method)
+        self.smoothed: SmoothedGradient | None = None
+        self.initial: dict[str, Tensor] | None = None
+
     def start(self, trainer: Trainer) -> Masks:
         """Return the start masks at ρ_init."""
         settings = trainer.settings
@@ -110,7 +116,34 @@ class Grow(Strategy):
                 "growth removes nothing",
                 f"pass start_density={limit} or less",
             )
-        return start_masks(trainer, settings.start_density)
+        masks = start_masks(trainer, settings.start_density)
+        if self.method.rule == "phew-grow":
+            parameters = parameters_named(trainer.model, masks.shapes)
+            self.initial = {name: p.detach().clone() for name, p in parameters.items()}
+        return masks
+
+    def before_step(self, trainer: Trainer, batch: tuple[Any, Tensor]) -> bool:
+        """Smooth the dense gradient of rough training, for momentum growth."""
+        if self.method.rule == "momentum" and trainer.stage and trainer.stage.phase == "rough":
+            if self.smoothed is None:
+                self.smoothed = SmoothedGradient(trainer.settings.momentum)
+            self.smoothed.beta = trainer.settings.momentum
+            self.smoothed.observe(trainer.model, trainer.masks)
+            trainer.ledger.add_dense_weight_gradient(len(batch[1]))
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the smoothed gradients and initial weights, where a rule needs them."""
+        return {
+            "momentum": None if self.smoothed is None else self.smoothed.values,
+            "initial": self.initial,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+        if state.get("momentum") is not None:
+            self.smoothed = SmoothedGradient(values=state["momentum"])
+        self.initial = state.get("initial")
 
     def first(self, trainer: Trainer) -> Stage:
         """Return the rough training at the start density."""
@@ -170,6 +203,8 @@ class Grow(Strategy):
             loss=lambda model, pair: trainer.loss(model(pair[0]), pair[1]),
             batch=next(iter(trainer.train.epoch(trainer.progress.epoch, settings.batch))),
             ledger=trainer.ledger,
+            momentum=None if self.smoothed is None else self.smoothed.values,
+            initial=self.initial,
         )
         trainer.change_masks(masks.with_added(select(self.method.rule or "", step, count)))
 

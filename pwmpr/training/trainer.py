@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pwmpr.cost import Ledger
 from pwmpr.data.batches import Batches
@@ -157,6 +157,17 @@ class Trainer:
         self.progress.snapshot += 1
         self._record_snapshot()
 
+    def rewind(self, state: dict[str, Tensor]) -> None:
+        """Go back to earlier weights and buffers, with an optimiser that remembers nothing.
+
+        Parameters
+        ----------
+        state
+            A state dict of the model. The masks stay at work.
+        """
+        self.model.load_state_dict(state)
+        self.optimizer.state.clear()
+
     def _record_snapshot(self) -> None:
         index = self.progress.snapshot
         self.masks.save(self.folder.masks_path(index))
@@ -233,6 +244,9 @@ class Trainer:
             "val_accuracy": score.accuracy,
             "flops": self.ledger.total,
             "seconds": round(sum(now.seconds.values()), 3),
+            "device": self.machine.device,
+            "precision": self.machine.precision,
+            "threads": self.machine.threads,
         }
         self.history.append(row)
         self.folder.add_history(row)

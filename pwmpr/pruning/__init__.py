@@ -1,0 +1,4 @@
+"""Which weights a trained network does without."""
+
+from pwmpr.pruning.magnitude import prune as prune
+from pwmpr.pruning.schedule import cubic_density as cubic_density
