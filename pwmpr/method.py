@@ -48,6 +48,14 @@ _SURVIVAL: dict[str, Any] = {
     "update_end": 1.0,
 }
 
+# ΔT = 1000, α = 0.2 cosine until 120 of 200 epochs, γ = 1 (Heddes et al. 2024).
+_GUIDED: dict[str, Any] = {
+    "start": "er",
+    "update_every": 1000,
+    "update_fraction": 0.2,
+    "update_end": 0.6,
+}
+
 METHODS = {
     method.name: method
     for method in (
@@ -139,6 +147,21 @@ METHODS = {
             update_fraction=0.1,
             update_anneal="constant",
             update_end=0.95,
+        ),
+        _rewiring(
+            "gse-uniform",
+            "rewire: the largest |gradient| of candidates drawn uniformly (Heddes et al. 2024)",
+            **_GUIDED,
+        ),
+        _rewiring(
+            "gse-grabo",
+            "rewire: candidates drawn by Σ|activation|, Σ|output gradient| (Heddes et al. 2024)",
+            **_GUIDED,
+        ),
+        _rewiring(
+            "gse-graest",
+            "rewire: candidates drawn by sketches of the gradient (Heddes et al. 2024)",
+            **_GUIDED,
         ),
         _rewiring(
             "random-gradient",

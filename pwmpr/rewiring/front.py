@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-import pwmpr.rewiring.rules  # noqa: F401  (registers the rules)
+import pwmpr.rewiring.guided
+import pwmpr.rewiring.rules  # noqa: F401  (both register their rules)
 from pwmpr.masks import Masks
 from pwmpr.rewiring.registry import preset_named
 from pwmpr.rewiring.step import Rewiring, RewiringStep
