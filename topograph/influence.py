@@ -79,15 +79,15 @@ def check_influence(
             return torch.zeros(shape_of(op.node), dtype=signal.dtype)
 
         replay(steps, binding, weighted=weighted, given=given)
-        for wiring, reads in expected.of(unit):
+        for wiring, surely, perhaps in expected.of(unit):
             op = wiring.operator
-            if op not in moved:
+            if op not in moved or op.kind == "embedding":  # which reads no other node
                 continue
-            form = wiring.form
-            found = form.signal(moved[op])
+            signal = wiring.form.signal(moved[op])
             if layout.granularity == "channel":
-                found = found.any(-1)
-            if not np.array_equal(found.numpy().reshape(-1), reads):
+                signal = signal.any(-1)
+            found = signal.numpy().reshape(-1)
+            if (surely & ~found).any() or (found & ~perhaps).any():
                 raise TopographError(
                     f"the influence of {group.name}[{unit - group.start}] on the input of "
                     f'"{op.name}" is not what the graph says',
@@ -108,6 +108,10 @@ class Expected:
         ]
         n = layout.n_nodes
         carried = [(m.coords[0] + t, m.coords[1] + s, m.data) for m, t, s in entries]
+        into = np.ones(n)  # which sums stand for all their positions
+        for name in layout.averaged:
+            into[layout.nodes(name)] = 0
+        self.exact = into
         parts = [np.concatenate(part) for part in zip(*carried, strict=True)] or [
             np.zeros(0, int)
         ] * 3
@@ -118,15 +122,23 @@ class Expected:
         ]
 
     def of(self, unit: int) -> Iterable[tuple]:
-        """Yield each wiring and which of its columns (flat) read a unit, residual sums included."""
+        """Yield each wiring, and which of its columns (flat) a unit surely and perhaps moves.
+
+        Through residual sums; through one that averages positions, perhaps.
+        """
+        surely = self._reached(unit, self.exact)
+        perhaps = self._reached(unit, np.ones_like(self.exact))
+        for wiring, reads in self.reads:
+            yield wiring, (reads @ surely) > 0, (reads @ perhaps) > 0
+
+    def _reached(self, unit: int, through: np.ndarray) -> np.ndarray:
         reached = np.zeros(self.layout.n_nodes)
         reached[unit] = 1
         new = reached
         while new.any():
-            new = ((self.identity @ new) > 0) & (reached == 0)
+            new = ((self.identity @ new) * through > 0) & (reached == 0)
             reached[new] = 1
-        for wiring, reads in self.reads:
-            yield wiring, (reads @ reached) > 0
+        return reached
 
 
 def _nonzero(reads: sp.csr_array, gain: np.ndarray | None) -> sp.csr_array:

@@ -118,7 +118,7 @@ def _weights(wiring: Wiring, binding: Binding, first: dict[str, int]) -> _Arcs:
         mass = mass * wiring.gain[:, None, :, None]
     if wiring.factor is not None:
         mass = mass * wiring.factor.reshape(by_row)
-    used = (source >= 0) & (mass > 0)
+    used = (source >= 0) & (target >= 0) & (mass > 0)
     return _Arcs(source[used], target[used], mass[used], position[used])
 
 

@@ -33,8 +33,9 @@ def channel_blocks(
         found = _dense_edges(groups, wiring, binding)
     else:
         found = _grouped_edges(groups, wiring, binding)
-    order = np.argsort(wiring.targets - target.start)
-    in_order = bool((order == np.arange(len(order))).all())
+    rows = np.flatnonzero(wiring.targets >= 0)
+    order = rows[np.argsort(wiring.targets[rows])]
+    in_order = np.array_equal(order, np.arange(len(wiring.targets)))
     for edges in found:
         if not in_order:
             edges = Edges(edges.source, edges.values[order], edges.taps[order], edges.positions)
@@ -50,8 +51,8 @@ def _pieces(
     """
     op, form = wiring.operator, wiring.form
     shape = form.groups, form.rows, form.columns // folded, folded * form.taps
-    weights = form.weight(op.readdress(binding.magnitude(op))).reshape(shape)
-    kept = form.weight(op.readdress(binding.mask(op))).reshape(shape)
+    weights = form.weight(op.readdress(binding.magnitude(op)).cpu()).reshape(shape)
+    kept = form.weight(op.readdress(binding.mask(op)).cpu()).reshape(shape)
     gain = None
     if wiring.gain is not None:
         gain = torch.from_numpy(wiring.gain[:, ::folded])[:, None]
@@ -63,7 +64,6 @@ def _pieces(
         else:
             values = weights[:, rows].sum(-1, dtype=torch.float64)
             taps = kept[:, rows].sum(-1, dtype=torch.int32)
-        values, taps = values.cpu(), taps.cpu()
         if gain is not None:
             values = values * gain
         if wiring.factor is not None:
@@ -92,7 +92,7 @@ def _dense_edges(groups: Groups, wiring: Wiring, binding: Binding) -> Iterator[E
                 local = np.arange(group.size)
             part.append(_sparse(v, n, local, group.size))
     for part, (group, columns, _) in zip(parts, readers, strict=True):
-        positions = form.rows * form.taps * len(columns) * folded
+        positions = int(_rows_used(wiring)[0]) * form.taps * len(columns) * folded
         values, taps = (_stacked(list(matrices)) for matrices in zip(*part, strict=True))
         yield Edges(group, values, taps, positions)
 
@@ -163,12 +163,12 @@ def _grouped_edges(groups: Groups, wiring: Wiring, binding: Binding) -> Iterator
         inside = (nodes >= group.start) & (nodes < group.stop)
         shape = (form.groups * form.rows, group.size)
         place = rows[inside], nodes[inside] - group.start
-        held = int(((sources >= group.start) & (sources < group.stop)).sum())
+        held = ((sources >= group.start) & (sources < group.stop)).sum(1)
         yield Edges(
             group,
             from_entries(*place, weights[inside], shape),
             from_entries(*place, taps[inside], shape),
-            held * form.rows * form.taps,
+            int((held * _rows_used(wiring)).sum()) * form.taps,
         )
 
 
@@ -195,4 +195,12 @@ def _mixed_edges(
         )
     values = product(from_entries(rows, columns, weights, shape), reads)
     counts = product(from_entries(rows, columns, taps.astype(np.float64), shape), pattern(reads))
-    yield from split(groups, values, counts, pattern(reads), form.rows * form.taps)
+    weights_a_column = np.repeat(_rows_used(wiring) * form.taps, form.columns)
+    positions = sp.diags_array(weights_a_column.astype(np.float64)) @ pattern(reads)
+    yield from split(groups, values, counts, sp.csr_array(positions))
+
+
+def _rows_used(wiring: Wiring) -> np.ndarray:
+    """Return how many rows of each group of the weight write to a node."""
+    rows: np.ndarray = (wiring.targets.reshape(wiring.form.groups, -1) >= 0).sum(1)
+    return rows

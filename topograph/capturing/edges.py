@@ -22,8 +22,9 @@ class Groups:
         self.starts = np.array([group.start for group in self.all])
 
     def of(self, ids: np.ndarray) -> list[Group]:
-        """Return the groups that node ids lie in."""
-        found = np.unique(np.searchsorted(self.starts, np.unique(ids), side="right") - 1)
+        """Return the groups that node ids lie in; negative ids are none."""
+        known = np.unique(ids)
+        found = np.unique(np.searchsorted(self.starts, known[known >= 0], side="right") - 1)
         return [self.all[i] for i in found]
 
 
@@ -73,16 +74,14 @@ def split(
     groups: Groups,
     values: sp.csr_array,
     counts: sp.csr_array,
-    reads: sp.csr_array,
-    each: int,
+    positions: sp.csr_array,
 ) -> Iterator[Edges]:
-    """Cut matrices over all nodes by source group; ``reads`` times ``each`` are the positions."""
-    for group in groups.of(reads.indices):
+    """Cut matrices over all nodes by source group; all entries of ``positions`` are counted."""
+    for group in groups.of(positions.indices):
         inside = slice(group.start, group.stop)
-        held = reads[:, inside].data.sum()
         yield Edges(
             group,
             sp.csr_array(values[:, inside]),
             sp.csr_array(counts[:, inside]).astype(np.int64),
-            int(held) * each,
+            int(positions[:, inside].data.sum()),
         )

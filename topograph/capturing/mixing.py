@@ -17,6 +17,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from topograph.capturing.attention import by_head, weights
 from topograph.capturing.nodes import Nodes, signal_of
 from topograph.capturing.rules import Call, Rule
 from topograph.capturing.signals import Signal, constant_axes, narrowed, single
@@ -112,6 +113,60 @@ def mix_axes(
     moved = found.expand(kept).moved(lambda t: t.reshape(shape))
     assert isinstance(moved, Signal)
     return moved
+
+
+def mix_values(
+    nodes: Nodes, call: Call, signal: Signal, shape: tuple[int, ...], exact: bool
+) -> Signal:
+    """Return what the result of an attention reads: means of its values over the keys."""
+    found = signal.moved(lambda tensor: by_head(call, tensor))
+    assert isinstance(found, Signal)
+    allowed = weights(call, torch.zeros(found.shape, device="cpu"))
+    if allowed is None or not exact:
+        return _contracted(nodes, call, found, shape, -2, found.shape[-2], exact)
+    n_queries, n_keys = shape[-2], found.shape[-2]
+    matrices = allowed.expand(*shape[:-1], n_keys).reshape(-1, n_queries, n_keys).numpy()
+    ids = found.ids.reshape(len(matrices), n_keys, -1).numpy()
+    gains = found.gains.reshape(ids.shape).numpy()
+    n_features = ids.shape[2]
+    if np.count_nonzero(matrices) * n_features > LIMIT:
+        raise _too_large(call, np.count_nonzero(matrices) * n_features)
+    plane, query, key = np.nonzero(matrices)
+    sources = ids[plane, key]  # (coefficients, features)
+    factors = matrices[plane, query, key][:, None] * gains[plane, key]
+    rows = (plane * n_queries + query)[:, None] * n_features + np.arange(n_features)
+    held = sources > 0
+    size = int(np.prod(shape))
+    mixed = nodes.mixed(call.node, rows[held], sources[held] - 1, factors[held], size)
+    return signal_of(*mixed, shape)
+
+
+def mix_product(
+    nodes: Nodes, call: Call, size: int, signal: Signal, shape: tuple[int, ...], exact: bool
+) -> Signal:
+    """Return what a product with a softmax, of ``size`` entries that add to 1, reads."""
+    on_the_left = call.node.args[0] is call.operands[0]
+    axis = -1 if on_the_left or len(signal.shape) == 1 else -2
+    return _contracted(nodes, call, signal, shape, axis, size, exact)
+
+
+def _contracted(
+    nodes: Nodes,
+    call: Call,
+    signal: Signal,
+    shape: tuple[int, ...],
+    axis: int,
+    size: int,
+    exact: bool,
+) -> Signal:
+    """Return what Σ over an axis of signal / size reads, for every place along a new axis."""
+    reduced = list(signal.shape)
+    terms = reduced[axis]
+    reduced[axis] = 1
+    found = mix_axes(nodes, call, signal, tuple(reduced), [axis], mean=True, exact=exact)
+    if terms != size:
+        found = found.times(torch.tensor(terms / size, dtype=torch.float64))
+    return found.expand(shape)
 
 
 def reduced_axes(call: Call) -> list[int]:

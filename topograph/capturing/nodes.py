@@ -101,6 +101,7 @@ class Provisional:
     links: list[Links] = field(default_factory=list)
     merge: Merge | None = None
     factor: np.ndarray | None = None  # of everything read, by node
+    averaged: bool = False  # whether positions that read different nodes are one node
 
 
 class Nodes:

@@ -31,6 +31,8 @@ class Plan:
         Index of a step to the nodes whose values no later step needs.
     multiply_adds
         Multiplications of weights for one sample.
+    beside
+        The steps that no path to the outputs takes: they lead to gates, queries and keys.
     """
 
     trace: Trace
@@ -39,6 +41,7 @@ class Plan:
     outputs: tuple[fx.Node, ...]
     last_use: dict[int, tuple[fx.Node, ...]]
     multiply_adds: int
+    beside: tuple[Step, ...] = ()
 
     @property
     def operators(self) -> tuple[Operator, ...]:
@@ -96,4 +99,5 @@ def _needed(planner: Planner) -> Plan:
         tuple(outputs),
         freed,
         sum(multiply_adds(s.operator) for s in steps if s.operator is not None),
+        tuple(step for node, step in planner.steps.items() if node not in live),
     )

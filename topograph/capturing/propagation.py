@@ -8,7 +8,7 @@ group too (:mod:`topograph.capturing.sums`); mixtures become mixed nodes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,16 @@ import torch
 from torch import Tensor, fx
 
 from topograph.capturing import rules, windows
+from topograph.capturing.attention import Average, attention
 from topograph.capturing.forms import Form
-from topograph.capturing.mixing import mix_axes, mix_windows, reduced_axes, spatial_axes
+from topograph.capturing.mixing import (
+    mix_axes,
+    mix_product,
+    mix_values,
+    mix_windows,
+    reduced_axes,
+    spatial_axes,
+)
 from topograph.capturing.nodes import Nodes, Provisional, Reading
 from topograph.capturing.partition import check_channels, first_kinds
 from topograph.capturing.plan import Plan
@@ -87,11 +95,44 @@ class Propagation:
         self.sums = Sums(plan, self.nodes, exact)
         for node in plan.inputs:
             self.values[node] = self._input(node, partitions.get(node.name))
-        for index, step in enumerate(plan.steps):
-            self.values[step.node] = self._run(step)
-            for node in plan.last_use.get(index, ()):
-                del self.values[node]
+        self._steering: list[np.ndarray] = []
+        for step, lives, done in _in_order(plan):
+            if lives:
+                self.values[step.node] = self._run(step)
+                beside = [n for n in step.node.all_input_nodes if n not in step.operands]
+                self._note_steering(beside)
+                if step.rule is rules.first_half:
+                    self._note_gating_half(step)
+            else:
+                self._beside(step)
+            for node in done:
+                self.values.pop(node, None)
         self.outputs = self.sums.outputs({n: self._signal(n) for n in plan.outputs})
+
+    @property
+    def steering(self) -> np.ndarray:
+        """Provisional numbers of the nodes that gates, queries and keys are made of, sorted."""
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *self._steering]))
+
+    def _beside(self, step: Step) -> None:
+        """Follow ids to where they meet what is no path."""
+        moving = step.item is not None or (step.operator is None and step.rule in _MOVING)
+        if moving and all(node in self.values for node in step.operands):
+            self.values[step.node] = self._run(step)
+        else:
+            self._note_steering(step.operands)
+
+    def _note_gating_half(self, step: Step) -> None:
+        call = Call(step.node, self.constants, step.operands)  # type: ignore[arg-type]
+        ids = self._signal(step.operands[0]).ids.chunk(2, call["dim"])[1]
+        self._steering.append(np.unique(ids.numpy()) - 1)
+
+    def _note_steering(self, nodes: Iterable[fx.Node]) -> None:
+        for node in nodes:
+            if node in self.values:
+                ids = self._signal(node).ids
+                found = np.unique(narrowed(ids, constant_axes(ids)).numpy())
+                self._steering.append(found[found > 0] - 1)
 
     def _signal(self, node: fx.Node) -> Signal:
         value = self.values[node]
@@ -120,11 +161,11 @@ class Propagation:
         shape = _shape(step.node)
         if rule is rules.broadcast or packet(step.node) in EXPANDING:
             return first.expand(shape)
-        if rule is rules.join or rule is rules.scatter:
+        if rule in (rules.join, rules.scatter, rules.chosen):
             return self._joined(step, call, signals)
-        if rule is rules.readdress or rule is rules.pad:
+        if rule in (rules.readdress, rules.pad, rules.first_half):
             return first.moved(lambda tensor: rule(call, tensor))
-        if rule in _MIXING:
+        if rule in _MIXING or isinstance(rule, Average):
             return self._mixture(step, call, first, shape)
         if len(signals) == 1:
             return self._scaled(step, call, first.expand(shape))
@@ -152,6 +193,10 @@ class Propagation:
         if rule is windows.mean or rule is windows.total:
             mean = rule is windows.mean
             return mix_axes(self.nodes, call, signal, shape, reduced_axes(call), mean, self.exact)
+        if rule is attention:
+            return mix_values(self.nodes, call, signal, shape, self.exact)
+        if isinstance(rule, Average):
+            return mix_product(self.nodes, call, rule.size, signal, shape, self.exact)
         if not self.exact:
             axes = spatial_axes(call)
             images = [g for g in self.by_element if self.first_kinds.get(g.node) == "conv"]
@@ -248,7 +293,19 @@ class Propagation:
         return Reading(step.operator, form, mixed.reshape(shape), gain.reshape(shape))
 
 
+_MOVING = (
+    None,
+    rules.readdress,
+    rules.broadcast,
+    rules.pad,
+    rules.join,
+    rules.scatter,
+    rules.first_half,
+    rules.chosen,
+)
+
 _MIXING = (
+    attention,
     windows.window_mean,
     windows.adaptive_mean,
     windows.as_is,
@@ -256,6 +313,24 @@ _MIXING = (
     windows.mean,
     windows.total,
 )
+
+
+def _in_order(plan: Plan) -> Iterator[tuple[Step, bool, list[fx.Node]]]:
+    """Yield each step, whether paths take it, and the nodes whose values are not needed after."""
+    place = {node: k for k, node in enumerate(plan.trace.graph.nodes)}
+    steps = sorted(
+        [*((step, True) for step in plan.steps), *((step, False) for step in plan.beside)],
+        key=lambda entry: place[entry[0].node],
+    )
+    last: dict[fx.Node, int] = {}
+    for k, (step, _) in enumerate(steps):
+        last.update(dict.fromkeys((*step.operands, *step.node.all_input_nodes), k))
+    done: dict[int, list[fx.Node]] = {}
+    for node, k in last.items():
+        if node not in plan.outputs:
+            done.setdefault(k, []).append(node)
+    for k, (step, lives) in enumerate(steps):
+        yield step, lives, done.get(k, [])
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

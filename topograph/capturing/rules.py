@@ -125,6 +125,33 @@ def scatter(call: Call, *tensors: Tensor) -> Tensor:
     return result
 
 
+def first_half(call: Call, tensor: Tensor) -> Tensor:
+    """Return the half of a gated linear unit that is gated."""
+    half: Tensor = tensor.chunk(2, call["dim"])[0]
+    return half
+
+
+def choice(node: fx.Node) -> tuple[Any, Any, Any]:
+    """Return condition, what is taken where it holds, and what elsewhere, of a choice."""
+    if packet(node) is aten.where:
+        return node.args[0], node.args[1], node.args[2]
+    return node.args[1], node.args[2], node.args[0]  # masked_fill(self, mask, value)
+
+
+def chosen(call: Call, *tensors: Tensor) -> Tensor:
+    """Return what a constant condition chooses of the operands; constants carry no path."""
+    condition, one, other = choice(call.node)
+    waiting = dict(zip(call.operands, tensors, strict=True))
+    zero = tensors[0].new_zeros(())
+    mask = call.constant(condition).to(tensors[0].device)
+    return torch.where(mask, waiting.get(one, zero), waiting.get(other, zero))
+
+
+def middle(call: Call, first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean of two operands of which the larger or smaller counts."""
+    return (first + second) / 2
+
+
 def pad(call: Call, tensor: Tensor) -> Tensor:
     """Pad; whatever constant the model pads with, no path comes from there."""
     kind = packet(call.node)

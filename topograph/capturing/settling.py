@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from topograph.capturing.compose import added, from_entries, product
 from topograph.capturing.nodes import Links, Provisional, Reading
@@ -34,6 +35,10 @@ class _Settling:
         self.count = propagation.nodes.count
         self.outputs = propagation.outputs
         read = self._read()
+        # Nodes that gates, queries or keys alone are made of are none of the graph's.
+        steering = np.zeros(self.count, bool)
+        steering[propagation.steering] = True
+        self.dropped = steering & ~read
         self.groups = [
             group
             for group in self.all
@@ -41,7 +46,8 @@ class _Settling:
             and group.merge is None
             and not (_is_tokens(group) and not read[group.start : group.start + group.size].any())
         ]
-        starts = np.cumsum([0, *(group.size for group in self.groups)])
+        self.size = {id(group): int((~self._dropped(group)).sum()) for group in self.groups}
+        starts = np.cumsum([0, *(self.size[id(group)] for group in self.groups)])
         self.start = {id(g): int(s) for g, s in zip(self.groups, starts, strict=False)}
         self.n_nodes = int(starts[-1])
         self.names = _names(self.groups)
@@ -52,7 +58,8 @@ class _Settling:
         for group in self.all:
             inside = slice(group.start, group.start + group.size)
             if id(group) in self.start:
-                self.final[inside] = self.start[id(group)] + np.arange(group.size)
+                ids = self.start[id(group)] + np.cumsum(~self._dropped(group)) - 1
+                self.final[inside] = np.where(self._dropped(group), -1, ids)
             elif group.kind == "mixed":
                 self.mixed[inside] = n_mixed + np.arange(group.size)
                 n_mixed += group.size
@@ -65,7 +72,12 @@ class _Settling:
                 members[id(_heir(group))].append(group.reading.operator.name)
         groups = {
             self.names[id(g)]: Group(
-                self.names[id(g)], self.start[id(g)], g.size, g.kind, tuple(members[id(g)]), g.shape
+                self.names[id(g)],
+                self.start[id(g)],
+                self.size[id(g)],
+                g.kind,
+                tuple(members[id(g)]),
+                g.shape,
             )
             for g in self.groups
         }
@@ -80,7 +92,7 @@ class _Settling:
             tuple(dict.fromkeys(self.names[id(_heir(g))] for g in self.outputs)),
             MappingProxyType(
                 {
-                    self.names[id(g)]: Site(g.node, g.index)
+                    self.names[id(g)]: Site(g.node, self._index(g, g.index))
                     for g in self.groups
                     if g.index is not None
                 }
@@ -93,8 +105,33 @@ class _Settling:
             sp.csr_array(self.mixtures[self.mixed[used]]),
             tuple(self._identity()),
             missing,
-            notes,
+            (*notes, *self._steering_notes()),
+            frozenset(self.names[id(g)] for g in self.groups if g.averaged),
         )
+
+    def _dropped(self, group: Provisional) -> np.ndarray:
+        """Return which nodes of a group are left out: those of a weight whose rows only steer."""
+        if group.kind != "layer":
+            return np.zeros(group.size, bool)
+        return self.dropped[group.start : group.start + group.size]
+
+    def _index(self, group: Provisional, index: Tensor) -> Tensor:
+        """Return a site's index with the nodes that are left out as none."""
+        if not self._dropped(group).any():
+            return index
+        final = self.final[group.start : group.start + group.size] - self.start[id(group)]
+        local = torch.from_numpy(np.append(np.where(self._dropped(group), -1, final), -1))
+        return local[index]
+
+    def _steering_notes(self) -> Iterable[str]:
+        for group in self.groups:
+            count = int(self._dropped(group).sum())
+            if count and group.reading is not None:
+                name = group.reading.operator.name
+                yield (
+                    f"{count} of the {group.size} nodes of {name} are queries, keys or gates and "
+                    "left out"
+                )
 
     def _read(self) -> np.ndarray:
         """Return which provisional numbers anything reads."""
@@ -104,6 +141,8 @@ class _Settling:
                 read[group.reading.ids] = True
             for links in group.links:
                 read[links.sources + 1] = True
+        for group in self.outputs:
+            read[group.start + 1 : group.start + group.size + 1] = True
         return read[1:]
 
     def _mixtures_read(self) -> np.ndarray:
@@ -139,7 +178,7 @@ class _Settling:
         return total
 
     def _targets(self, group: Provisional) -> tuple[np.ndarray, np.ndarray]:
-        """Return the final ids of a group's nodes, and what flows into each is multiplied by."""
+        """Return the final ids of a group's nodes (-1: left out), and the factor of each."""
         local, gain = np.arange(group.size), np.ones(group.size)
         while group.merge is not None:
             if group.merge.gain is not None:
@@ -147,7 +186,7 @@ class _Settling:
             local, group = group.merge.nodes[local], group.merge.group
         if group.factor is not None:
             gain = gain * group.factor[local]
-        return self.start[id(group)] + local, gain
+        return self.final[group.start + local], gain
 
     def _wiring(self, group: Provisional, reading: Reading, number: np.ndarray) -> Wiring:
         targets, factor = self._targets(group)
@@ -205,13 +244,14 @@ class _Settling:
         rows, columns = entries.coords
         for source in self.groups:
             start = self.start[id(source)]
-            inside = (columns >= start) & (columns < start + source.size)
+            size = self.size[id(source)]
+            inside = (columns >= start) & (columns < start + size)
             if inside.any():
                 block = from_entries(
                     rows[inside],
                     columns[inside] - start,
                     entries.data[inside],
-                    (group.size, source.size),
+                    (group.size, size),
                 )
                 yield Block(self.names[id(source)], self.names[id(group)], block, identity=True)
 

@@ -26,11 +26,14 @@ class Fact:
         Rank as a gate (see ``vocabulary.GATES``), 0 for none.
     statistic
         The root of the signal over whose axes the value was taken, if it was.
+    softmax
+        If the value is made of the entries of a softmax, how many of them added to 1.
     """
 
     root: int
     gate: int = 0
     statistic: int | None = None
+    softmax: int | None = None
 
 
 @dataclass(frozen=True)

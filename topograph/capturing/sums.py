@@ -127,6 +127,7 @@ class Sums:
             links.append(_added_up(targets, sources, factors))
         narrow = [1 if a in same or a in positions else n for a, n in enumerate(shape)]
         group = self.nodes.add(kind, len(first), node, torch.from_numpy(row_node).reshape(narrow))
+        group.averaged = any(bool((rows != rows[:, :1]).any()) for rows in ids)
         if self.exact:
             group.shape = shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
         return group, links

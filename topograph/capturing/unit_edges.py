@@ -48,8 +48,8 @@ def unit_blocks(
     """Yield the blocks of one operator, one for each group that it reads."""
     (target,) = groups.of(wiring.targets)
     op, form = wiring.operator, wiring.form
-    weights = form.weight(op.readdress(binding.magnitude(op))).double().cpu().numpy()
-    kept = form.weight(op.readdress(binding.mask(op))).cpu().numpy()
+    weights = form.weight(op.readdress(binding.magnitude(op)).cpu()).double().numpy()
+    kept = form.weight(op.readdress(binding.mask(op)).cpu()).numpy()
     places = form.places()  # (taps, places of the result)
     n_reads = wiring.sources.size
     # What each tap of each column reads at each place of the result: an index into sources.
@@ -57,23 +57,24 @@ def unit_blocks(
     index[:, :, places < 0] = -1
     g, r, c, t = np.nonzero(kept)
     read = index[g, c, t]  # (kept weights, places of the result)
-    rows = (wiring.targets - target.start)[g * form.rows + r]
+    rows = np.where(wiring.targets >= 0, wiring.targets - target.start, -1)[g * form.rows + r]
     values = np.broadcast_to(weights[g, r, c, t][:, None], read.shape)
     if wiring.factor is not None:
         values = values * wiring.factor[g * form.rows + r]
-    valid = read >= 0
+    valid = (read >= 0) & (rows >= 0)
     rows, read, values = rows[valid], read[valid], values[valid]
     if wiring.gain is not None:
         values = values * wiring.gain.reshape(-1)[read]
     reads = column_reads(layout, wiring.sources.reshape(-1))
     shape = (target.size, n_reads)
-    counts = np.bincount(index[index >= 0], minlength=n_reads)
-    positions = sp.csr_array(sp.diags_array(counts.astype(np.float64)) @ pattern(reads))
+    used = (wiring.targets.reshape(form.groups, form.rows, -1) >= 0).sum(1)  # (groups, places)
+    each = np.broadcast_to(used[:, None, None], index.shape)
+    counts = np.bincount(index[index >= 0], weights=each[index >= 0], minlength=n_reads)
+    positions = sp.csr_array(sp.diags_array(counts) @ pattern(reads))
     for edges in split(
         groups,
         product(from_entries(rows, read, values, shape), reads),
         product(from_entries(rows, read, np.ones(len(read)), shape), pattern(reads)),
         positions,
-        form.rows,
     ):
         yield edges.block(target, wiring)

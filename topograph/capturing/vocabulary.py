@@ -59,6 +59,9 @@ NORMALISATION = packets(
 #: A softmax: transparent at the end of a network, an average inside attention.
 SOFTMAX = packets("softmax _softmax log_softmax _log_softmax")
 
+#: Of these, those whose results add to 1.
+AVERAGING = packets("softmax _softmax")
+
 #: Weighted means over windows of trailing positions, the same in every channel.
 POOLING = packets(
     "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_pool2d_with_indices"
@@ -86,6 +89,30 @@ MULTIPLYING = packets("mul div")
 
 #: One activation written into a part of another.
 SCATTERING = packets("select_scatter slice_scatter diagonal_scatter")
+
+#: One of two operands for every element.
+CHOOSING = packets("where masked_fill")
+
+#: The larger or the smaller of two activations: taken as their mean, like a maximum over a window.
+EXTREMES = packets("maximum minimum fmax fmin")
+
+#: Pointwise functions that a softmax stays a softmax through.
+DROPPING = packets("dropout native_dropout")
+
+#: Yes or no for every element: carries no path, and multiplied with an activation it is a gate.
+COMPARING = packets(
+    "gt lt ge le eq ne logical_and logical_or logical_not logical_xor isnan isinf isfinite"
+    " bitwise_and bitwise_or bitwise_not"
+)
+
+#: Half of the channels, gated by the other half.
+HALVING = packets("glu")
+
+#: Products of two matrices; with a softmax, a mean.
+CONTRACTING = packets("matmul bmm mm")
+
+#: Attention as one operator.
+ATTENTION = packets("scaled_dot_product_attention")
 
 #: The result holds the elements of the second argument, in the shape of the first.
 COPYING = packets("copy")

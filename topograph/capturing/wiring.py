@@ -54,7 +54,8 @@ class Wiring:
     gain
         float64 of the shape of ``sources``: what a source is multiplied by; None for 1.
     targets
-        int64 (groups * rows,) node ids; at unit granularity (groups * rows, places of the result).
+        int64 (groups * rows,) node ids; -1 for rows that only steer (queries, keys, gates). At
+        unit granularity (groups * rows, places of the result).
     factor
         float64 of the shape of ``targets``: what a target is multiplied by; None for 1.
     """
@@ -92,6 +93,9 @@ class Layout:
         (name, reason) of the uses of weights that lie on no path.
     notes
         What a reader of a result should know.
+    averaged
+        Groups in which positions that read different nodes are one node (tokens of different
+        depth): such a node stands for the mean of them.
     """
 
     granularity: str
@@ -104,11 +108,16 @@ class Layout:
     identity: tuple[Block, ...]
     missing: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    averaged: frozenset[str] = frozenset()
 
     @property
     def n_nodes(self) -> int:
         """Number of nodes."""
         return sum(group.size for group in self.groups.values())
+
+    def nodes(self, name: str) -> slice:
+        """Return the ids of a group's nodes."""
+        return self.groups[name].slice
 
     @property
     def hidden(self) -> tuple[str, ...]:

@@ -1,0 +1,138 @@
+"""What two activations make together: sums, products, gates, choices, attention.
+
+Each function notes the step of one node with the planner. Which of two operands carries the paths
+is told by what is known of them, their :class:`~topograph.capturing.steps.Fact`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from topograph.capturing import rules
+from topograph.capturing.attention import Average
+from topograph.capturing.attention import attention as mean_of_values
+from topograph.capturing.steps import Fact
+from topograph.capturing.weights import packet
+
+if TYPE_CHECKING:
+    from topograph.capturing.planning import Planner
+
+aten = torch.ops.aten
+
+
+def addition(planner: Planner, node: fx.Node) -> None:
+    """Two activations added or subtracted, or one and a constant."""
+    one: Any
+    other: Any
+    one, other = node.args[:2]
+    operands: list[Any] = [n for n in (one, other) if planner.carries(n)]
+    if len(operands) < 2:
+        _one_term(planner, node, operands)
+        return
+    first, second = (planner.facts[n] for n in operands)
+    if packet(node) is not aten.add and second.statistic == first.root:
+        planner.transparent(node, one)  # x - mean(x): a normalisation written out
+    elif packet(node) is not aten.add and first.statistic == second.root:
+        planner.transparent(node, other)
+    elif first.root == second.root:
+        gate = min(first.gate, second.gate)
+        planner.add(node, operands, rules.weighted_sum, Fact(first.root, gate, first.statistic))
+    else:
+        planner.add(node, operands, rules.weighted_sum)
+
+
+def _one_term(planner: Planner, node: fx.Node, operands: list[Any]) -> None:
+    if not operands:
+        return
+    signal: Any = operands[0]
+    multiplied: Any = node.args[0 if packet(node) is aten.rsub else 1]
+    alpha: Any = node.args[2] if len(node.args) > 2 else node.kwargs.get("alpha", 1)
+    if multiplied is signal and abs(alpha) != 1:
+        planner.add(node, operands, rules.weighted_sum, planner.facts[signal])
+    else:
+        planner.transparent(node, signal)
+
+
+def product(planner: Planner, node: fx.Node) -> None:
+    """Two activations multiplied or divided, or one and a constant."""
+    one, other = node.args[:2]
+    operands: list[Any] = [n for n in (one, other) if planner.carries(n)]
+    if len(operands) == 1:
+        constant = other if operands[0] is one else one
+        if isinstance(constant, (int, float)) and abs(constant) == 1:
+            planner.transparent(node, operands[0])
+        else:
+            planner.add(node, operands, rules.scaled, planner.facts[operands[0]])
+    elif operands:
+        _gated(planner, node, operands)
+
+
+def _gated(planner: Planner, node: fx.Node, operands: list[Any]) -> None:
+    one, other = operands
+    first, second = planner.facts[one], planner.facts[other]
+    if first.root == second.root:  # x·σ(x), x·x: one signal, counted once
+        kept = one if first.gate <= second.gate else other
+        planner.transparent(node, kept, Fact(first.root, min(first.gate, second.gate)))
+    elif second.statistic == first.root:  # a normalisation written out
+        planner.transparent(node, one)
+    elif first.statistic == second.root:
+        planner.transparent(node, other)
+    elif first.gate != second.gate:
+        kept = one if first.gate < second.gate else other
+        gate = min(first.gate, second.gate)
+        planner.transparent(node, kept, Fact(planner.fresh(), gate))
+    else:
+        planner.add(node, operands, rules.both, Fact(planner.fresh(), first.gate))
+
+
+def extreme(planner: Planner, node: fx.Node) -> None:
+    """Take the larger or smaller of two activations, or of one and a constant."""
+    operands: list[Any] = [n for n in node.args[:2] if planner.carries(n)]
+    if len(operands) == 1:
+        planner.transparent(node, operands[0])
+    elif operands:
+        first, second = (planner.facts[n] for n in operands)
+        if first.root == second.root:
+            planner.transparent(node, operands[0], Fact(first.root))
+        else:
+            planner.add(node, operands, rules.middle)
+
+
+def choice(planner: Planner, node: fx.Node) -> None:
+    """Choose between two operands for every element, by a condition."""
+    condition, one, other = rules.choice(node)
+    operands: list[Any] = [n for n in (one, other) if planner.carries(n)]
+    if not operands:
+        return
+    facts = [planner.facts[n] for n in operands]
+    if not planner.trace.varies(condition):
+        gate = min(fact.gate for fact in facts)
+        planner.add(node, operands, rules.chosen, Fact(planner.fresh(), gate))
+    elif len(operands) == 1 or facts[0].root == facts[1].root:
+        planner.transparent(node, operands[0])  # a function of one signal, piece by piece
+    else:
+        planner.add(node, operands, rules.both)
+
+
+def contraction(planner: Planner, node: fx.Node) -> None:
+    """Multiply two matrices that both depend on the input: attention, if one is a softmax."""
+    operands: list[Any] = [n for n in node.args[:2] if planner.carries(n)]
+    softmax = [n for n in operands if planner.facts[n].softmax is not None]
+    if len(operands) == 2 and len(softmax) == 1:
+        size = planner.facts[softmax[0]].softmax or 1
+        values = operands[0] if softmax[0] is operands[1] else operands[1]
+        planner.add(node, [values], Average(size))
+    else:
+        planner.unknown(node)
+
+
+def attention(planner: Planner, node: fx.Node) -> None:
+    """Attend to values, by queries and keys."""
+    values: Any = node.args[2]
+    if planner.carries(values):
+        planner.add(node, [values], mean_of_values)
+    else:
+        planner.unknown(node)
