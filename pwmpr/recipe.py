@@ -31,6 +31,26 @@ def _recipe(name: str, line: str, **settings: object) -> Recipe:
     return Recipe(line, Settings().with_changes(recipe=name, **settings), tuple(settings))
 
 
+# ERK at 95% sparsity, moves every 400 batches of 50% (cosine) to the end (S, section 4).
+_SURVIVAL: dict[str, object] = {
+    "method": "set-magnitude",
+    "start": "erk",
+    "density": 0.05,
+    "update_every": 400,
+    "update_fraction": 0.5,
+    "update_anneal": "cosine",
+    "update_end": 1.0,
+    "update_skips_step": False,
+    "epochs": 300,
+    "batch": 128,
+    "lr": 0.1,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 5e-4,
+    "drops": (0.5, 0.75),
+    "drop_factor": 0.1,
+}
+
 RECIPES = {
     recipe.settings.recipe: recipe
     for recipe in (
@@ -66,6 +86,20 @@ RECIPES = {
             rough_epochs=10,
             iterations=30_000,
         ),
+        _recipe(
+            "fashion-mnist-mlp-survival",
+            "S's MLP and setting on Fashion-MNIST: rewired at 5% density (data_dir)",
+            data="fashion-mnist",
+            model="mlp-784-1024-512-10",
+            **_SURVIVAL,
+        ),
+        _recipe(
+            "cifar10-mlp-survival",
+            "S's MLP and setting on CIFAR-10: rewired at 5% density (data_dir)",
+            data="cifar10",
+            model="mlp-3072-1024-512-10",
+            **_SURVIVAL,
+        ),
     )
 }
 
@@ -75,7 +109,7 @@ def recipes() -> dict[str, str]:
 
     Examples
     --------
-    >>> list(recipes())
+    >>> list(recipes())[:3]
     ['digits', 'fashion-mnist-mlp', 'cifar10-resnet32']
     """
     return {name: recipe.line for name, recipe in RECIPES.items()}
