@@ -1,4 +1,4 @@
-"""How long does it take to turn a network into its layered graph, and what part of it is the export?
+"""How long does turning a network into its layered graph take, and what part is the export?
 
 Prints seconds for the first and later captures of ResNet-50 on 224×224 images (random weights, 20%
 kept) and of smaller networks, beside the seconds of one forward pass and of ``torch.export`` alone.

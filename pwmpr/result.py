@@ -114,7 +114,8 @@ class RunResult:
         A row an epoch: ``phase`` ("rough", "extensive"), ``cycle`` (growth steps so far),
         ``epoch``, ``step``, ``density``, ``train_loss``, ``val_accuracy`` (0 to 1), ``flops`` and
         ``seconds`` (both since the run's beginning), then ``val_loss``, ``lr``, ``count`` (kept
-        weights), and what computed it: ``device``, ``precision``, ``threads``. Accuracy is the network's at the end of the epoch.
+        weights), and what computed it: ``device``, ``precision``, ``threads``. Accuracy is the
+        network's at the end of the epoch.
     density : float
         Final density.
     accuracy : float
