@@ -17,19 +17,17 @@ Without arguments it trains on scikit-learn's embedded digits. The paper's own s
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pandas as pd
 import style
-import torch
 from command import Command, parse
 from grid import finished, grid, train
 from matplotlib import pyplot as plt
 from tqdm.auto import tqdm
 
-import pwmpr
 import topograph as tg
+from topograph.timeline import evolution
 
 NAME = "tau_core_evolution"
 METHODS = ("pwmpr", "random", "gradient", "pwmp")
@@ -38,6 +36,18 @@ MEASURES = {
     "log10_total": "total path weight, log10 R",
     "tau_core_size": f"τ-core size (hidden units, τ = {TAU})",
     "tau_core_ratio": "average τ-core ratio (0 to 1)",
+}
+#: What is taken of topograph's table of a run, and what it is called in the CSV.
+COLUMNS = {
+    "recipe": "recipe",
+    "method": "method",
+    "seed": "seed",
+    "snapshot": "cycle",
+    "density": "density",
+    "val_accuracy": "val_accuracy",
+    "log10_paths": "log10_total",
+    "tau_core": "tau_core_size",
+    "average_tau_core_ratio": "tau_core_ratio",
 }
 
 
@@ -71,30 +81,7 @@ def train_all(command: Command) -> list[Path]:
 
 def measure(folder: Path) -> pd.DataFrame:
     """Return one row a snapshot of a run: density and the three measures."""
-    result = pwmpr.load(folder)
-    if result.model is None:
-        raise SystemExit(f"{folder} names no model of pwmpr; expected a run of a recipe")
-    described = json.loads((folder / "settings.json").read_text())["model"]
-    example = torch.zeros(1, *described["input_shape"])
-    accuracy = result.history.groupby("cycle")["val_accuracy"].last()
-    rows = []
-    for snapshot in result.snapshots:
-        result.model.load_state_dict(snapshot.weights)
-        flow = tg.path_flow(result.model, example, masks=snapshot.masks)
-        rows.append(
-            {
-                "recipe": result.settings.recipe,
-                "method": result.settings.method,
-                "seed": result.settings.seed,
-                "cycle": snapshot.cycle,
-                "density": snapshot.density,
-                "val_accuracy": accuracy.get(snapshot.cycle),
-                "log10_total": flow.log_total / math.log(10),
-                "tau_core_size": len(tg.tau_core(flow, tau=TAU)),
-                "tau_core_ratio": tg.average_tau_core_ratio(flow, tau=TAU),
-            }
-        )
-    return pd.DataFrame(rows)
+    return evolution(folder, tau=TAU)[list(COLUMNS)].rename(columns=COLUMNS)
 
 
 def draw(frame: pd.DataFrame, out: Path) -> Path:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from topograph.errors import TopographError
 from topograph.inspection.builders import ModelSpec, build_model
 from topograph.inspection.files import digest, kind_of_file, read_file
 from topograph.inspection.matching import match
+from topograph.inspection.runs import Run, open_run
 from topograph.inspection.wrappings import unwrap
 
 
@@ -157,32 +156,11 @@ def _folder(path: Path, model: ModelSpec | None) -> Subject:
 
 def _run(path: Path, model: ModelSpec | None) -> Subject:
     """Read a run of pwmpr: its newest masks and the weights that go with them."""
-    try:
-        folder_module = importlib.import_module("pwmpr.folder")
-        result_module = importlib.import_module("pwmpr.result")
-    except ImportError as error:
-        raise TopographError(
-            f"{path} is the folder of a run, and pwmpr cannot be imported ({error})",
-            "install pwmpr, or pass a checkpoint file",
-        ) from None
-    folder = folder_module.RunFolder.open(path)
-    described = folder.settings()
-    snapshot, state = _newest(folder, result_module.Snapshots(folder))
-    about = described.get("model") or {}
-    if model is None:
-        if not about.get("name"):
-            raise TopographError(
-                f"the run in {path} trained a model of its own class, {about.get('class')}",
-                "give such a model: model=Net(), or --model package.module:Net",
-            )
-        build = importlib.import_module("pwmpr.models").build
-        with torch.random.fork_rng(devices=[]):
-            module: nn.Module = build(about["name"], **(about.get("options") or {}))
-    else:
-        module = build_model(model)
+    run = open_run(path)
+    folder, about, settings = run.folder, run.about, run.settings
+    snapshot, state = _newest(run)
+    module = run.model(model)
     matched = match(module, unwrap(state, str(path)), str(path))
-    shape = about.get("input_shape")
-    settings = described.get("settings") or {}
     provenance = {
         "run": str(path),
         "recipe": settings.get("recipe"),
@@ -200,19 +178,20 @@ def _run(path: Path, model: ModelSpec | None) -> Subject:
         path.resolve().name,
         provenance,
         (*matched.notes, *(() if folder.finished else ("the run is not finished",))),
-        torch.zeros(1, *shape) if shape else None,
+        run.example,
         built=not isinstance(model, nn.Module),
     )
 
 
-def _newest(folder: Any, snapshots: Any) -> tuple[Any, Mapping[str, Tensor]]:
+def _newest(run: Run) -> tuple[Any, Mapping[str, Tensor]]:
     """Return the last snapshot that has weights, with its weights."""
-    if folder.finished and len(snapshots):
-        return snapshots[-1], folder.model_state()
-    for snapshot in reversed(snapshots):
-        if folder.weights_path(snapshot.cycle).is_file():
-            return snapshot, snapshot.weights
+    if run.folder.finished and len(run.snapshots):
+        return run.snapshots[-1], run.folder.model_state()
+    for number in reversed(range(len(run.snapshots))):
+        state = run.weights(number)
+        if state is not None:
+            return run.snapshots[number], state
     raise TopographError(
-        f"the run in {folder.path} has not written weights yet",
+        f"the run in {run.folder.path} has not written weights yet",
         "wait until its first training phase ends, or until the run does",
     )
