@@ -54,7 +54,8 @@ def register(name: str) -> Callable[[Rule], Rule]:
     """
 
     def add(rule: Rule) -> Rule:
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or len(name.split()) != 1 or name != name.strip():
+            # A rule is also a method of the command line, which takes one word.
             raise TopographError(f"rule name is {name!r}; expected a word", 'register e.g. "mine"')
         taken = _RULES.get(name)
         # A module that is run again (a notebook cell) may register its rule again.

@@ -320,7 +320,7 @@ def test_an_attached_optimiser_goes_on_with_grown_masks():
     assert Masks.from_model(model).count <= 77
 
 
-@register("lowest position")
+@register("lowest-position")
 def lowest(step, count):
     """Test rule: the first missing positions."""
     flags = torch.cat([~step.masks[n].flatten() for n in step.masks])
@@ -345,12 +345,12 @@ def kept_ones(step, count):
 
 def test_a_rule_of_ones_own():
     model, masks = network(), some_masks()
-    new = grow(model, masks, count=3, rule="lowest position")
+    new = grow(model, masks, count=3, rule="lowest-position")
     missing = (~masks["0.weight"]).flatten().nonzero().flatten()[:3]
     assert added(new, masks) == {("0.weight", i) for i in missing.tolist()}
-    assert growth_rules()["lowest position"] == "Test rule: the first missing positions."
+    assert growth_rules()["lowest-position"] == "Test rule: the first missing positions."
     step = GrowthStep(model, masks, np.random.default_rng(0))
-    assert added(masks.with_added(select("lowest position", step, 3)), masks) == added(new, masks)
+    assert added(masks.with_added(select("lowest-position", step, 3)), masks) == added(new, masks)
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(TopographError, match="chose 3 positions; expected exactly 4"):
         grow(model, masks, count=4, rule="one short")
