@@ -17,7 +17,7 @@ from topograph.capturing.weights import Binding
 from topograph.paths import path_sums
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(specs())
 def test_channel_graph_is_the_collapsed_network(spec: Spec) -> None:
     net, masks = build(spec)

@@ -58,7 +58,7 @@ def check(net: Net, example: Tensor, masks: dict[str, Tensor]) -> None:
         np.testing.assert_allclose(found[name], expected, rtol=1e-6, atol=1e-9 * expected.max())
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(specs())
 def test_unit_graph_is_plain_autograd(spec: Spec) -> None:
     net, masks = build(spec)

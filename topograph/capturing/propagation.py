@@ -26,11 +26,12 @@ from topograph.capturing.mixing import (
     reduced_axes,
     spatial_axes,
 )
-from topograph.capturing.nodes import Nodes, Provisional, Reading
+from topograph.capturing.nodes import Nodes, Provisional
 from topograph.capturing.partition import check_channels, first_kinds
 from topograph.capturing.plan import Plan
+from topograph.capturing.readings import reads, vocabulary
 from topograph.capturing.rules import Call
-from topograph.capturing.signals import Signal, constant_axes, narrowed, single
+from topograph.capturing.signals import Signal, constant_axes, narrowed
 from topograph.capturing.steps import Step
 from topograph.capturing.sums import Sums
 from topograph.capturing.trace import Trace, shape_of
@@ -222,9 +223,10 @@ class Propagation:
         assert op is not None
         form = Form.of(op)
         if op.kind == "embedding":
-            reading = self._vocabulary(step, form)
+            reading = vocabulary(self.nodes, op, form, self.exact)
         else:
-            reading = self._reading(step, form, self._signal(step.operands[0]))
+            signal = self._signal(step.operands[0])
+            reading = reads(self.nodes, self.by_element, op, form, signal, self.exact)
         shape = shape_of(op.node)
         if self.exact:
             index = torch.arange(int(np.prod(shape))).reshape(shape)
@@ -249,48 +251,6 @@ class Propagation:
                 operands = (step.node, step.operands[1])
                 return self.sums.add(step.node, operands, [signal, added], [1.0, beta])
         return signal
-
-    def _vocabulary(self, step: Step, form: Form) -> Reading:
-        assert step.operator is not None
-        places = int(np.prod(form.shape[:-1])) if self.exact else 1
-        group = self.nodes.add("input", form.columns * places, step.operator.signal)
-        ids = np.arange(group.start + 1, group.start + 1 + group.size)
-        columns = ids.reshape(places, form.columns).T[None]
-        return Reading(step.operator, form, columns if self.exact else columns[..., 0], None)
-
-    def _reading(self, step: Step, form: Form, signal: Signal) -> Reading:
-        assert step.operator is not None
-        if self.exact:
-            gain = None if signal.gain is None else form.signal(signal.gain).numpy()
-            return Reading(step.operator, form, form.signal(signal.ids).numpy(), gain)
-        constant = [
-            axis
-            for axis in constant_axes(signal.ids, signal.gains)
-            if axis in form.position_axes(signal.ids.dim())
-        ]
-        ids = form.signal(narrowed(signal.ids, constant))  # (groups, columns, positions)
-        gains = form.signal(narrowed(signal.gains, constant))
-        only = single(ids, -1)
-        held = ids > 0
-        count = held.sum(-1).clamp(min=1)
-        if bool((only >= 0).all()):
-            gain = None
-            if signal.gain is not None:
-                gain = ((gains * held).sum(-1) / count).numpy()
-            return Reading(step.operator, form, only.numpy(), gain)
-        check_channels(self.nodes, self.by_element, ids.flatten(0, 1))
-        # Positions that read different nodes are merged: a column reads their mean.
-        rows = torch.arange(only.numel()).reshape(*only.shape, 1).expand(ids.shape)
-        factors = gains / count[..., None]
-        mixed, gain = self.nodes.mixed(
-            step.node,
-            rows[held].numpy(),
-            ids[held].numpy() - 1,
-            factors[held].numpy(),
-            only.numel(),
-        )
-        shape = tuple(only.shape)
-        return Reading(step.operator, form, mixed.reshape(shape), gain.reshape(shape))
 
 
 _MOVING = (

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from topograph.capturing.compose import added, from_entries, product
+from topograph.capturing.naming import named
 from topograph.capturing.nodes import Links, Provisional, Reading
 from topograph.capturing.propagation import Propagation
-from topograph.capturing.trace import scope_of
 from topograph.capturing.wiring import Layout, Site, Wiring
 from topograph.graph.blocks import Block
 from topograph.graph.layered import Group
@@ -50,7 +50,7 @@ class _Settling:
         starts = np.cumsum([0, *(self.size[id(group)] for group in self.groups)])
         self.start = {id(g): int(s) for g, s in zip(self.groups, starts, strict=False)}
         self.n_nodes = int(starts[-1])
-        self.names = _names(self.groups)
+        self.names = named(self.groups)
         # By provisional number: the final id, or -1; and the row among the mixed nodes, or -1.
         self.final = np.full(self.count, -1)
         self.mixed = np.full(self.count, -1)
@@ -279,30 +279,3 @@ def _entries(
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     rows, sources, factors = (np.concatenate(part) for part in zip(*listed, strict=True))
     return rows, sources, factors
-
-
-def _names(groups: list[Provisional]) -> dict[int, str]:
-    """Name the groups: operators first, because users look these up by their modules' names."""
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    inputs = [group for group in groups if group.kind == "input"]
-
-    def name(group: Provisional, wanted: str) -> None:
-        chosen, number = wanted, 1
-        while chosen in taken:
-            number += 1
-            chosen = f"{wanted}#{number}"
-        taken.add(chosen)
-        names[id(group)] = chosen
-
-    for group in groups:
-        if group.reading is not None:
-            name(group, group.reading.operator.name)
-    for group in groups:
-        if group.kind == "input":
-            name(group, "input" if len(inputs) == 1 else group.node.name)
-        elif group.kind == "output":
-            name(group, "output")
-        elif group.kind == "sum":
-            name(group, scope_of(group.node)[0] or group.node.name)
-    return names
