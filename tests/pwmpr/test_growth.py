@@ -333,12 +333,12 @@ def lowest(step, count):
     return out
 
 
-@register("one short")
+@register("one-short")
 def one_short(step, count):
     return lowest(step, count - 1)
 
 
-@register("kept ones")
+@register("kept-ones")
 def kept_ones(step, count):
     return {"0.weight": step.masks["0.weight"].flatten().nonzero().flatten()[:count]}
 
@@ -353,9 +353,9 @@ def test_a_rule_of_ones_own():
     assert added(masks.with_added(select("lowest-position", step, 3)), masks) == added(new, masks)
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(TopographError, match="chose 3 positions; expected exactly 4"):
-        grow(model, masks, count=4, rule="one short")
+        grow(model, masks, count=4, rule="one-short")
     with pytest.raises(TopographError, match="kept weights"):
-        grow(model, masks, count=4, rule="kept ones")
+        grow(model, masks, count=4, rule="kept-ones")
     assert all(torch.equal(before[n], w) for n, w in model.state_dict().items())
     with pytest.raises(TopographError, match="exists already"):
         register("random")(one_short)
