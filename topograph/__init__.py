@@ -21,43 +21,81 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from topograph.capturing import capture as capture
     from topograph.capturing.trace import forget as forget
+    from topograph.change import exploration_rate as exploration_rate
+    from topograph.change import jaccard as jaccard
+    from topograph.change import jaccard_matrix as jaccard_matrix
+    from topograph.change import mask_changes as mask_changes
+    from topograph.change import rank_correlation as rank_correlation
+    from topograph.change import rank_correlation_matrix as rank_correlation_matrix
     from topograph.core import average_tau_core_ratio as average_tau_core_ratio
     from topograph.core import hourglass_score as hourglass_score
     from topograph.core import tau_core as tau_core
     from topograph.core import tau_core_ratios as tau_core_ratios
+    from topograph.cuts import bridges as bridges
+    from topograph.cuts import layer_cuts as layer_cuts
+    from topograph.cuts import minimum_cut as minimum_cut
     from topograph.degrees import degree as degree
     from topograph.degrees import dormant_nodes as dormant_nodes
     from topograph.degrees import isolated_nodes as isolated_nodes
+    from topograph.distance import graph_distance as graph_distance
+    from topograph.distance import layer_distances as layer_distances
     from topograph.errors import TopographError as TopographError
+    from topograph.evenness import path_entropy as path_entropy
     from topograph.flow import path_flow as path_flow
     from topograph.graph.layered import LayeredGraph as LayeredGraph
     from topograph.graph.layered import layered_graph as layered_graph
+    from topograph.hourglass import hourglass_curve as hourglass_curve
     from topograph.inspection import inspect as inspect
+    from topograph.partition import communities as communities
+    from topograph.partition import modularity as modularity
     from topograph.paths import path_centrality as path_centrality
     from topograph.paths import path_sums as path_sums
+    from topograph.powerlaws import fit_power_law as fit_power_law
+    from topograph.quotient import layer_graph as layer_graph
     from topograph.reach import dead_nodes as dead_nodes
     from topograph.reach import effective_density as effective_density
+    from topograph.richclub import rich_club as rich_club
     from topograph.shells import k_shell as k_shell
+    from topograph.spectra import layer_spectra as layer_spectra
 
 #: Public name to the module that defines it.
 _HOMES = {
     "LayeredGraph": "topograph.graph.layered",
     "TopographError": "topograph.errors",
     "average_tau_core_ratio": "topograph.core",
+    "bridges": "topograph.cuts",
     "capture": "topograph.capturing",
+    "communities": "topograph.partition",
     "dead_nodes": "topograph.reach",
     "degree": "topograph.degrees",
     "dormant_nodes": "topograph.degrees",
     "effective_density": "topograph.reach",
+    "exploration_rate": "topograph.change",
+    "fit_power_law": "topograph.powerlaws",
     "forget": "topograph.capturing.trace",
+    "graph_distance": "topograph.distance",
+    "hourglass_curve": "topograph.hourglass",
     "hourglass_score": "topograph.core",
     "inspect": "topograph.inspection",
     "isolated_nodes": "topograph.degrees",
+    "jaccard": "topograph.change",
+    "jaccard_matrix": "topograph.change",
     "k_shell": "topograph.shells",
+    "layer_cuts": "topograph.cuts",
+    "layer_distances": "topograph.distance",
+    "layer_graph": "topograph.quotient",
+    "layer_spectra": "topograph.spectra",
     "layered_graph": "topograph.graph.layered",
+    "mask_changes": "topograph.change",
+    "minimum_cut": "topograph.cuts",
+    "modularity": "topograph.partition",
     "path_centrality": "topograph.paths",
+    "path_entropy": "topograph.evenness",
     "path_flow": "topograph.flow",
     "path_sums": "topograph.paths",
+    "rank_correlation": "topograph.change",
+    "rank_correlation_matrix": "topograph.change",
+    "rich_club": "topograph.richclub",
     "tau_core": "topograph.core",
     "tau_core_ratios": "topograph.core",
 }
@@ -66,20 +104,39 @@ __all__ = [
     "LayeredGraph",
     "TopographError",
     "average_tau_core_ratio",
+    "bridges",
     "capture",
+    "communities",
     "dead_nodes",
     "degree",
     "dormant_nodes",
     "effective_density",
+    "exploration_rate",
+    "fit_power_law",
     "forget",
+    "graph_distance",
+    "hourglass_curve",
     "hourglass_score",
     "inspect",
     "isolated_nodes",
+    "jaccard",
+    "jaccard_matrix",
     "k_shell",
+    "layer_cuts",
+    "layer_distances",
+    "layer_graph",
+    "layer_spectra",
     "layered_graph",
+    "mask_changes",
+    "minimum_cut",
+    "modularity",
     "path_centrality",
+    "path_entropy",
     "path_flow",
     "path_sums",
+    "rank_correlation",
+    "rank_correlation_matrix",
+    "rich_club",
     "tau_core",
     "tau_core_ratios",
 ]
