@@ -218,6 +218,11 @@ METHODS = {
             "prune",
             "magnitude",
         ),
+        Method(
+            "str",
+            "prune: learn one soft threshold a layer; finds its density (Kusupati et al. 2020)",
+            "thresholds",
+        ),
     )
 }
 

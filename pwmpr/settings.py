@@ -108,7 +108,9 @@ class Settings:
     switch_method, switch_at
         A method of dynamic sparse training that takes over at this fraction of the training.
     threshold
-        DSR's threshold on |θ| at the start.
+        Threshold on |θ| at the start, of DSR and STR.
+    threshold_decay
+        Weight decay of STR's thresholds (it raises them); None takes ``weight_decay``.
     gamma
         GSE's candidates per kept weight.
     rewind
@@ -160,6 +162,7 @@ class Settings:
     switch_method: str | None = None
     switch_at: float = 0.5
     threshold: float = 1e-3
+    threshold_decay: float | None = None
     gamma: float = 1.0
     rewind: int = 0
 
@@ -211,6 +214,8 @@ class Settings:
             )
         for name in ("threshold", "gamma"):
             check_positive(getattr(self, name), name)
+        if self.threshold_decay is not None:
+            check_positive(self.threshold_decay, "threshold_decay", zero=True)
         check_integer(self.rewind, "rewind")
         check_choice(self.update_anneal, "update_anneal", ("cosine", "constant"))
         for fraction in self.drops:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pwmpr.method import Method
 from pwmpr.training.fixed_density import Rewire
+from pwmpr.training.learned import LearnThresholds
 from pwmpr.training.pruned import Gradual, Prune
 from pwmpr.training.strategies import Dense, Grow, Strategy
 
@@ -14,6 +15,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "rewire": Rewire,
     "prune": Prune,
     "gradual": Gradual,
+    "thresholds": LearnThresholds,
 }
 
 

@@ -70,6 +70,10 @@ class Strategy:
     def after_epoch(self, trainer: Trainer) -> None:
         """Act when an epoch has ended and was evaluated."""
 
+    def kept(self, trainer: Trainer) -> Masks:
+        """Return the masks whose density the history shows."""
+        return trainer.masks
+
     def stopping(self, trainer: Trainer) -> Plateau | None:
         """Return the plateau fit so far, for methods that have one."""
         return None

@@ -231,13 +231,14 @@ class Trainer:
         now.epochs_since_best += 1
         if score.loss < now.best_loss:
             now.best_loss, now.epochs_since_best = score.loss, 0
+        kept = self.strategy.kept(self)
         row = {
             "phase": stage.phase,
             "cycle": stage.cycle,
             "epoch": now.epoch,
             "step": now.step,
-            "density": self.masks.density,
-            "count": self.masks.count,
+            "density": kept.density,
+            "count": kept.count,
             "lr": self.optimizer.param_groups[0]["lr"],
             "train_loss": train_loss,
             "val_loss": score.loss,
