@@ -80,8 +80,10 @@ def magnitudes(block: Block) -> Magnitudes:
     if data.size and data.min() < 0:
         data = np.abs(data)
     matrix = block.with_entries(data)
-    n_small = np.count_nonzero(data) - np.count_nonzero(data >= 2.0**-_WEIGHT)
-    plain = bool(n_small == 0 and data.max(initial=0.0) <= 2.0**_WEIGHT)
+    # As float64, for mapped blocks may be float32, which holds neither bound.
+    least, most = np.float64(2.0**-_WEIGHT), np.float64(2.0**_WEIGHT)
+    n_small = np.count_nonzero(data) - np.count_nonzero(data >= least)
+    plain = bool(n_small == 0 and np.float64(data.max(initial=0.0)) <= most)
     return Magnitudes(block.source, block.target, matrix, matrix.T, plain)
 
 
