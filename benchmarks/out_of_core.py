@@ -1,11 +1,12 @@
 """How much memory and time does a network need whose graph does not fit into memory?
 
-A synthetic decoder: an embedding, blocks of four projections (value, output, up, down) one after
-another, and a head, at 50% density, written as one safetensors file a layer (bfloat16, as large
-models come). The state dict is turned into memory-mapped blocks, layer by layer, then measured:
-degree, isolation, path shares and τ-core over the whole graph, k-shells in windows of layers.
-Each stage runs in a process of its own, and states its time, the largest memory of its own
-("private") and the largest with the mapped pages that the system had not taken back ("resident").
+A synthetic decoder: an embedding, blocks of four projections (value and output, up and down, each
+pair added to the residual stream), and a head, at 50% density, written as one safetensors file a
+layer (bfloat16, as large models come). The state dict is turned into memory-mapped blocks, layer
+by layer, then measured: degree, isolation, path shares and τ-core over the whole graph, k-shells
+in windows of layers. Each stage runs in a process of its own, and states its time, the largest
+memory of its own ("private") and the largest with the mapped pages that the system had not taken
+back ("resident").
 
     python benchmarks/out_of_core.py                              # 0.24 B parameters
     python benchmarks/out_of_core.py --blocks 31 --vocabulary 32000       # 1.1 B
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 DENSITY = 0.5
 
@@ -94,7 +96,11 @@ def map_blocks(place: Path, sizes: dict[str, int]) -> str:
             with safe_open(place / f"{target}.safetensors", framework="pt") as file:
                 yield source, target, file.get_tensor(f"{target}.weight")
 
-    return f"{map_graph(place / 'graph', sizes, layers()).n_edges:,} edges"
+    # The residual stream: what the output and down projections are added to.
+    stream = [name for name in sizes if name.endswith(("embed", ".o", ".down"))]
+    carried = [(a, b, sp.eye_array(sizes[a], format="csr")) for a, b in pairwise(stream)]
+    graph = map_graph(place / "graph", sizes, layers(), identity=carried)
+    return f"{graph.n_edges:,} edges"
 
 
 def degrees(place: Path) -> str:
@@ -131,7 +137,11 @@ def in_memory(place: Path) -> str:
 
     mapped = open_graph(place / "graph")
     sizes = {name: group.size for name, group in mapped.groups.items()}
-    graph = tg.layered_graph(sizes, [(b.source, b.target, b.matrix) for b in mapped.blocks])
+    graph = tg.layered_graph(
+        sizes,
+        [(b.source, b.target, b.matrix) for b in mapped.weight_blocks],
+        identity=[(b.source, b.target, b.matrix) for b in mapped.identity_blocks],
+    )
     same = np.allclose(tg.path_centrality(graph), tg.path_centrality(mapped), rtol=1e-12, atol=0)
     core = tg.k_shell(graph)
     return f"shares agree: {same}; k_max {core.max()}"
