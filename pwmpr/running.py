@@ -104,6 +104,12 @@ def run(
         if name not in stated
     }
     wanted = wanted.with_changes(**open_to_method)
+    if wanted.switch_method is not None and method_named(wanted.method).strategy != "rewire":
+        raise TopographError(
+            f"switch_method is {wanted.switch_method!r} with method={wanted.method!r}; expected a "
+            "method of dynamic sparse training, which another can take over from",
+            'pass e.g. method="set-magnitude", or leave switch_method out',
+        )
     parts = prepare_parts(wanted, train, validation, test)
     path = _free_folder(wanted) if out is None else Path(out).expanduser()
     return _carry_out(wanted, model, parts, loss, RunFolder.create(path), progress, resumed=False)

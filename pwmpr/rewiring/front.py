@@ -60,7 +60,8 @@ def rewire(
         ``loss(model, batch)`` gives a scalar; without ``loss``, the cross-entropy of ``model(x)``
         for a batch ``(x, y)``.
     seed : int
-        The same seed gives the same draws; pass another at every update.
+        Chance is a function of the seed and of the masks, so that a loop with one seed draws anew
+        at every update.
     generator : numpy.random.Generator, optional
         Chance from this generator instead.
 
@@ -97,7 +98,8 @@ def rewire(
     check_positive(threshold, "threshold")
     check_positive(gamma, "gamma")
     if generator is None:
-        generator = np.random.default_rng(check_integer(seed, "seed"))
+        drawn_for = int(masks.digest()[:8], 16)
+        generator = np.random.default_rng([check_integer(seed, "seed"), drawn_for])
     step = RewiringStep(
         model, masks, generator, fraction, gradients, momentum, threshold, gamma, loss, batch
     )

@@ -37,6 +37,7 @@ class Rewire(Strategy):
 
     def start(self, trainer: Trainer) -> Masks:
         """Return the start masks at the density that stays."""
+        self._presets(trainer)  # refuses an unknown switch_method before anything is done
         self.explored = super().start(trainer)
         return self.explored
 

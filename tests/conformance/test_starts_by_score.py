@@ -65,7 +65,7 @@ def test_snip_is_the_gradient_of_the_mask():
 def test_grasp_is_theta_times_the_change_of_the_gradient_along_itself():
     model, (x, y) = convolutional(), samples()
     names = tuple(Masks.dense(model))
-    found = grasp_scores(model, names, None, (x, y))
+    found = grasp_scores(model.eval(), names, None, (x, y))  # scored in training mode all the same
     weights = {n: p.detach().clone() for n, p in model.named_parameters() if n in names}
 
     def gradient(at: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -86,7 +86,8 @@ def test_recipes_and_methods_are_listed_with_a_line_each(capsys):
     assert [line.split()[0] for line in lines] == list(pwmpr.recipes())
     assert main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(pwmpr.methods())
+    # Rules that other tests have registered are listed too; their names may hold spaces.
+    assert all(a.startswith(b) for a, b in zip(lines, pwmpr.methods(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def test_the_survival_mlp_has_the_papers_number_of_parameters():
         ({"method": "set", "update_every": "week"}, "epoch"),
         ({"method": "set", "update_fraction": 1.0}, "update_fraction"),
         ({"method": "set", "switch_method": "rigll"}, "rigl"),
+        ({"method": "random", "switch_method": "rigl"}, "switch_method"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path, settings, says):
