@@ -191,6 +191,39 @@ def test_a_model_of_ones_own_is_asked_for(tmp_path: Path) -> None:
     assert evolution(run.folder, model=Own()).equals(evolution(run))
 
 
+class Convolutions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 6, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(6, 5, 3, stride=2, bias=False)
+        self.head = nn.Linear(5, 10, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.second(self.first(x).relu()).relu().mean((2, 3)))
+        return out
+
+
+def test_paths_of_convolutions_are_counted_with_their_borders(tmp_path: Path) -> None:
+    x = torch.randn(40, 1, 8, 8)
+    data = torch.utils.data.TensorDataset(x, torch.randint(0, 10, (40,)))
+    run = pwmpr.run(
+        model=Convolutions(), train=data, validation=data, test=data, out=tmp_path / "conv",
+        density=0.6, start_density=0.4, rough_epochs=1, epochs=1, batch=20, threads=1,
+        progress=False,
+    )  # fmt: skip
+    looked = evolution(run, also={"graph_paths": lambda graph: tg.path_sums(graph).log_total})
+    for row, snapshot in zip(looked.itertuples(), run.snapshots, strict=True):
+        net = Convolutions()
+        net.load_state_dict(snapshot.weights)
+        with torch.no_grad():
+            for name, weight in net.named_parameters():
+                weight.mul_(snapshot.masks.get(name, torch.ones_like(weight))).abs_()
+            # On magnitudes and a positive input the network is linear, and its output is R.
+            total = float(net.double()(torch.ones(1, 1, 8, 8, dtype=torch.float64)).sum())
+        assert row.log10_paths == pytest.approx(math.log10(total), abs=1e-5)
+        assert row.log10_paths != pytest.approx(row.graph_paths / math.log(10), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("run", "message"),
     [
