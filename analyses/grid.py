@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm.auto import tqdm
+
+#: Settings that say where a run is trained and not what comes out.
+_WHERE = ("data_dir", "device")
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,12 @@ class Run:
 def grid(
     recipe: str, methods: Sequence[str], seeds: Sequence[int], out: Path, **settings: object
 ) -> list[Run]:
-    """List one run a method and seed, in folders ``out/METHOD-seedSEED``."""
+    """List one run a method and seed, in folders named by what decides their results."""
+    decisive = {name: value for name, value in settings.items() if name not in _WHERE}
+    text = json.dumps(decisive, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return [
-        Run(out / f"{method}-seed{seed}", recipe, method, seed, settings)
+        Run(out / f"{recipe}-{method}-seed{seed}-{digest}", recipe, method, seed, settings)
         for method, seed in itertools.product(methods, seeds)
     ]
 
