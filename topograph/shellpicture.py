@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # The core fills a disc of this radius; the other shells lie between it and 1.
 _CORE = 0.3
 _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+# Least distance between two of the shells' numbers.
+_ROOM = 0.09
 _SOFT, _LINE = "#5a6675", "#d9dee5"
 # More layers than this have a colour bar by depth instead of a legend.
 _NAMED = 8
@@ -93,9 +95,14 @@ def _guides(axes: Any, summary: KShellSummary) -> None:
 
     present = np.unique(summary.shell)
     outer = present[present < summary.k_max] if summary.k_max else present
-    shown = outer[np.unique(np.linspace(0, len(outer) - 1, 6).round().astype(int))]
-    for k in shown if len(outer) else []:
-        radius = _radius(np.array([k]), summary)[0]
+    steps = np.linspace(0, max(len(outer) - 1, 0), 6 if len(outer) else 0)
+    shown = outer[np.unique(steps.round().astype(int))]
+    above = 2.0
+    for k, radius in zip(shown, _radius(shown, summary), strict=True):
+        # Numbers that would lie on one another are left out.
+        if above - radius < _ROOM or (summary.k_max and radius - _CORE < _ROOM):
+            continue
+        above = radius
         axes.add_patch(Circle((0, 0), radius, fill=False, color=_LINE, linewidth=0.8, zorder=0))
         _number(axes, radius, str(k))
     if summary.k_max:

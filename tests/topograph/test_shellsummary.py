@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import igraph
 import networkx
 import numpy as np
 import pytest
 from hypothesis import given
+from matplotlib.figure import Figure
 
 import topograph as tg
 from tests.topograph.graphs import by_edges, dense_network, layered_graphs
@@ -106,6 +108,17 @@ def test_the_picture_draws_every_node(widths: list[int]) -> None:
     rings, bars = figure.axes[:2]
     assert sum(len(dots.get_offsets()) for dots in rings.collections) == sum(widths)
     assert sum(bar.get_height() for bar in bars.patches) == sum(widths)
+
+
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_the_picture_fits_into_given_axes(layout: Any) -> None:
+    figure = Figure(layout=layout)
+    axes = figure.subplots(1, 2)[1]
+    graph = dense_network([20, 10, 5], density=0.4)
+    assert k_shell_summary(graph).figure(axes) is figure
+    figure.canvas.draw()
+    assert sum(len(dots.get_offsets()) for dots in axes.collections) == graph.n_nodes
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(graph.groups)
 
 
 def test_igraph_agrees_on_the_nucleus_of_a_larger_network() -> None:
