@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from topograph.flow import path_flow as path_flow
     from topograph.graph.layered import LayeredGraph as LayeredGraph
     from topograph.graph.layered import layered_graph as layered_graph
+    from topograph.graph.mapped import map_graph as map_graph
+    from topograph.graph.mapped import open_graph as open_graph
     from topograph.hourglass import hourglass_curve as hourglass_curve
     from topograph.inspection import inspect as inspect
     from topograph.partition import communities as communities
@@ -56,7 +58,10 @@ if TYPE_CHECKING:
     from topograph.reach import effective_density as effective_density
     from topograph.richclub import rich_club as rich_club
     from topograph.shells import k_shell as k_shell
+    from topograph.shellsummary import k_shell_summary as k_shell_summary
+    from topograph.shellwindows import k_shell_windows as k_shell_windows
     from topograph.spectra import layer_spectra as layer_spectra
+    from topograph.timeline import evolution as evolution
 
 #: Public name to the module that defines it.
 _HOMES = {
@@ -70,6 +75,7 @@ _HOMES = {
     "degree": "topograph.degrees",
     "dormant_nodes": "topograph.degrees",
     "effective_density": "topograph.reach",
+    "evolution": "topograph.timeline",
     "exploration_rate": "topograph.change",
     "fit_power_law": "topograph.powerlaws",
     "forget": "topograph.capturing.trace",
@@ -81,14 +87,18 @@ _HOMES = {
     "jaccard": "topograph.change",
     "jaccard_matrix": "topograph.change",
     "k_shell": "topograph.shells",
+    "k_shell_summary": "topograph.shellsummary",
+    "k_shell_windows": "topograph.shellwindows",
     "layer_cuts": "topograph.cuts",
     "layer_distances": "topograph.distance",
     "layer_graph": "topograph.quotient",
     "layer_spectra": "topograph.spectra",
     "layered_graph": "topograph.graph.layered",
+    "map_graph": "topograph.graph.mapped",
     "mask_changes": "topograph.change",
     "minimum_cut": "topograph.cuts",
     "modularity": "topograph.partition",
+    "open_graph": "topograph.graph.mapped",
     "path_centrality": "topograph.paths",
     "path_entropy": "topograph.evenness",
     "path_flow": "topograph.flow",
@@ -111,6 +121,7 @@ __all__ = [
     "degree",
     "dormant_nodes",
     "effective_density",
+    "evolution",
     "exploration_rate",
     "fit_power_law",
     "forget",
@@ -122,14 +133,18 @@ __all__ = [
     "jaccard",
     "jaccard_matrix",
     "k_shell",
+    "k_shell_summary",
+    "k_shell_windows",
     "layer_cuts",
     "layer_distances",
     "layer_graph",
     "layer_spectra",
     "layered_graph",
+    "map_graph",
     "mask_changes",
     "minimum_cut",
     "modularity",
+    "open_graph",
     "path_centrality",
     "path_entropy",
     "path_flow",
