@@ -45,20 +45,20 @@ def k_shell(graph: LayeredGraph) -> IntArray:
     >>> k_shell(graph).tolist()                   # a square, one node that hangs on it, a lone one
     [2, 2, 2, 2, 1, 0]
     """
-    directed = structure(check_graph(graph))
-    # A DAG has no edge in both directions, so the sum is the simple undirected graph.
-    return _peel(directed + directed.T.tocsr())
+    into = structure(check_graph(graph))
+    # A DAG has no edge in both directions, so both together are the simple undirected graph;
+    # their sum would take as much memory again.
+    return _peel(into, into.T.tocsr())
 
 
-def _peel(symmetric: sp.csr_array) -> IntArray:
+def _peel(into: sp.csr_array, out: sp.csr_array) -> IntArray:
     """Take away nodes in rounds, always all that have at most k neighbours left.
 
     Invariant: the nodes still there all have at least k neighbours left when no node of degree
     at most k is left; then k rises to the smallest degree.
     """
-    indptr, indices = symmetric.indptr, symmetric.indices
-    n = len(indptr) - 1
-    left = np.diff(indptr).astype(np.int64)
+    n = into.shape[0]
+    left = np.diff(into.indptr).astype(np.int64) + np.diff(out.indptr)
     there = np.ones(n, bool)
     shell = np.zeros(n, np.int64)
     n_there, k = n, 0
@@ -69,7 +69,7 @@ def _peel(symmetric: sp.csr_array) -> IntArray:
             shell[going] = k
             there[going] = False
             n_there -= len(going)
-            neighbours = _neighbours(indptr, indices, going)
+            neighbours = np.concatenate([_neighbours(into, going), _neighbours(out, going)])
             if len(neighbours) * 16 > n:
                 left -= np.bincount(neighbours, minlength=n)
                 going = np.flatnonzero(there & (left <= k))
@@ -81,8 +81,9 @@ def _peel(symmetric: sp.csr_array) -> IntArray:
     return shell
 
 
-def _neighbours(indptr: IntArray, indices: IntArray, nodes: IntArray) -> IntArray:
+def _neighbours(edges: sp.csr_array, nodes: IntArray) -> IntArray:
     """Return the neighbours of the nodes, one list after another."""
+    indptr, indices = edges.indptr, edges.indices
     counts = indptr[nodes + 1] - indptr[nodes]
     ends = np.cumsum(counts)
     place = np.repeat(indptr[nodes] - (ends - counts), counts) + np.arange(ends[-1])
