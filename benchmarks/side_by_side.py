@@ -93,7 +93,7 @@ def compare(
             points[way.name].append((case.size, found.seconds))
             says = "" if found is first else agreement(found.result, first.result)
             print(
-                f"{start} {found.seconds:.3g} | {found.seconds / first.seconds:.3g} | "
+                f"{start} {found.seconds:.3g} | {ratio(found.seconds, first.seconds)} | "
                 f"{found.megabytes:,.0f} | {says} |",
                 flush=True,
             )
@@ -104,6 +104,12 @@ def compare(
     ]
     if slopes:
         print(f"\nSlope of log seconds against log {unit} (inputs): {'; '.join(slopes)}.")
+
+
+def ratio(one: float, other: float) -> str:
+    """Return one over the other to three digits, without an exponent."""
+    value = one / other
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def slope(points: np.ndarray) -> float:

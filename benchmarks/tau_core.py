@@ -18,6 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
+from side_by_side import ratio
 
 import topograph as tg
 
@@ -145,7 +146,7 @@ def main() -> None:
         if len(taken) < len(core):
             same += f" (first {len(taken):,}; seconds scaled)"
             theirs *= len(core) / len(taken)
-        print(f"{head} full sweeps | {theirs:.3g} | {theirs / ours:.3g} | {same} |", flush=True)
+        print(f"{head} full sweeps | {theirs:.3g} | {ratio(theirs, ours)} | {same} |", flush=True)
     edges, nodes, seconds = np.log(np.array(points)).T
     print(
         f"\nSlope of log seconds against log edges: {np.polyfit(edges, seconds, 1)[0]:.2f}; "
