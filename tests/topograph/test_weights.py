@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+from topograph.capturing.masks import found_masks
 from topograph.capturing.trace import trace
-from topograph.capturing.weights import Binding, found_masks
+from topograph.capturing.weights import Binding
 from topograph.errors import TopographError
 
 

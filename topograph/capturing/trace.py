@@ -11,17 +11,16 @@ while training changes the weights.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from topograph.capturing.fingerprint import fingerprint
+from topograph.capturing.undisturbed import quiet, undisturbed
 from topograph.errors import TopographError
 
 ExampleInput = Tensor | Sequence[Any] | Mapping[str, Any]
@@ -123,11 +122,12 @@ def trace(model: nn.Module, example_input: ExampleInput) -> Trace:
     Notes
     -----
     The cache compares the classes, plain attributes, hooks and parameter shapes of all modules;
-    a forward that reads global variables is beyond it: call :func:`forget` after changing one.
+    a forward that reads global variables, or settings nested more than two levels deep, is beyond
+    it: call :func:`forget` after changing one.
     """
     _check_model(model)
     arguments, keywords = _arguments(example_input)
-    key = (_fingerprint(model), _signature(arguments, keywords))
+    key = (fingerprint(model), _signature(arguments, keywords))
     known = _CACHE.setdefault(model, {})
     if key not in known:
         while len(known) >= 4:  # a model is looked at through few input shapes
@@ -257,7 +257,7 @@ def _export(
 ) -> torch.export.ExportedProgram:
     # Without no_grad some models appear as a higher-order operator; without
     # run_decompositions in-place writes on views would be lost to a reader of the graph.
-    with undisturbed(model), _quiet(), torch.no_grad():
+    with undisturbed(model), quiet(), torch.no_grad():
         program = torch.export.export(model, arguments, keywords or None, strict=False)
         return program.run_decompositions({})
 
@@ -299,84 +299,3 @@ def _join(shapes: Sequence[tuple[int, ...]]) -> str:
 def _line(error: Exception) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {text[:300]}"
-
-
-@contextlib.contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Run the body in evaluation mode; afterwards every module is as it was before.
-
-    Flags are set one by one, because ``train`` may be overridden; attributes that the forward
-    assigns (a pruning hook's ``weight``, caches, counters) and the random state are put back.
-    """
-    tables = ("_parameters", "_buffers", "_modules")
-    modules = list(model.modules())
-    before = [
-        (dict(module.__dict__), {table: dict(module.__dict__[table]) for table in tables})
-        for module in modules
-    ]
-    try:
-        for module in modules:
-            module.training = False
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        for module, (attributes, entries) in zip(modules, before, strict=True):
-            for name in [name for name in module.__dict__ if name not in attributes]:
-                del module.__dict__[name]
-            module.__dict__.update(attributes)
-            for table, content in entries.items():
-                module.__dict__[table].clear()
-                module.__dict__[table].update(content)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    names = ("torch._subclasses.fake_tensor", "torch.export", "torch.fx.experimental")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _fingerprint(model: nn.Module) -> int:
-    """Hash what decides the operators of a forward and is not a weight's value."""
-    parts: list[Any] = []
-    for name, module in model.named_modules(remove_duplicate=False):
-        parts.append((name, id(module), type(module), id(type(module).forward)))
-        for key, value in module.__dict__.items():
-            if key in ("_parameters", "_buffers"):
-                parts.extend(
-                    (key, leaf, tuple(t.shape), t.dtype, t.device)
-                    for leaf, t in value.items()
-                    if t is not None
-                )
-            elif key.endswith("_hooks"):
-                parts.append((key, tuple(map(id, value.values()))))
-            elif key not in ("_modules", "training"):
-                parts.append((key, _plain(value, depth=2)))
-    return hash(tuple(parts))
-
-
-def _plain(value: Any, depth: int) -> Any:
-    """Return a hashable stand-in that changes when a plain value inside ``value`` does."""
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
-        return value
-    if isinstance(value, Tensor):
-        return tuple(value.shape), value.dtype
-    if depth == 0:
-        return id(value)
-    if isinstance(value, (tuple, list, set, frozenset)) and len(value) <= 256:
-        return type(value), tuple(_plain(item, depth - 1) for item in value)
-    if isinstance(value, dict) and len(value) <= 256:
-        return tuple((str(k), _plain(v, depth - 1)) for k, v in value.items())
-    inside = getattr(value, "__dict__", None)
-    if isinstance(inside, dict) and not isinstance(value, (type, nn.Module)):
-        return id(value), _plain(inside, depth - 1)
-    return id(value)

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
 
+from topograph.capturing.masks import check_mask, found_masks
 from topograph.capturing.trace import Source, Trace, place_of, scope_of
 from topograph.capturing.vocabulary import CASTING, READDRESSING
 from topograph.errors import TopographError
@@ -331,47 +331,3 @@ class Binding:
         assert callable(node.target)
         with torch.no_grad():
             return node.target(*args, **kwargs)
-
-
-def check_mask(mask: object, name: str, shape: tuple[int, ...]) -> Tensor:
-    """Return ``mask`` as a bool tensor of ``shape``."""
-    if not isinstance(mask, Tensor):
-        raise TopographError(
-            f'the mask of "{name}" is a {type(mask).__name__}; expected a bool tensor',
-            "pass a torch tensor of the parameter's shape",
-        )
-    if tuple(mask.shape) != shape:
-        raise TopographError(
-            f'the mask of "{name}" has shape {tuple(mask.shape)}; expected {shape}',
-            "make the mask of the parameter's own shape",
-        )
-    if mask.dtype == torch.bool:
-        return mask
-    if not bool(((mask == 0) | (mask == 1)).all()):
-        raise TopographError(
-            f'the mask of "{name}" holds values other than 0 and 1',
-            "pass a bool tensor, True where the weight is kept",
-        )
-    return mask.bool()
-
-
-def found_masks(model: nn.Module) -> dict[str, Tensor]:
-    """Return the masks that a model carries, by parameter name.
-
-    Found are the buffers of ``torch.nn.utils.prune`` and a ``mask`` buffer of a parametrisation.
-    """
-    masks: dict[str, Tensor] = {}
-    for prefix, module in model.named_modules():
-        path = f"{prefix}." if prefix else ""
-        for name, buffer in module.named_buffers(recurse=False):
-            base = name.removesuffix("_mask")
-            if base != name and base + "_orig" in module._parameters:
-                masks[path + base] = buffer.bool()
-        if parametrize.is_parametrized(module):
-            table: Any = module.parametrizations
-            for base, chain in table.items():
-                for part in chain:
-                    mask = getattr(part, "mask", None)
-                    if isinstance(mask, Tensor):
-                        masks[path + base] = mask.bool()
-    return masks

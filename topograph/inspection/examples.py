@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from topograph.capturing.trace import undisturbed
+from topograph.capturing.undisturbed import undisturbed
 from topograph.errors import TopographError
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

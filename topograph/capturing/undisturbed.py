@@ -1,0 +1,56 @@
+"""How a model is run without leaving a mark on it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Run the body in evaluation mode; afterwards every module is as it was before.
+
+    Flags are set one by one, because ``train`` may be overridden; attributes that the forward
+    assigns (a pruning hook's ``weight``, caches, counters) and the random state are put back.
+    """
+    tables = ("_parameters", "_buffers", "_modules")
+    modules = list(model.modules())
+    before = [
+        (dict(module.__dict__), {table: dict(module.__dict__[table]) for table in tables})
+        for module in modules
+    ]
+    try:
+        for module in modules:
+            module.training = False
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, (attributes, entries) in zip(modules, before, strict=True):
+            for name in [name for name in module.__dict__ if name not in attributes]:
+                del module.__dict__[name]
+            module.__dict__.update(attributes)
+            for table, content in entries.items():
+                module.__dict__[table].clear()
+                module.__dict__[table].update(content)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the loggers and warnings of ``torch.export`` in the body."""
+    names = ("torch._subclasses.fake_tensor", "torch.export", "torch.fx.experimental")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
