@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> Path:
         "topograph": tg.__version__,
     }
     (command.out / f"{NAME}.json").write_text(json.dumps(settings, indent=2) + "\n")
-    return draw(frame, command.out)
+    return draw(frame, command.out, " and ".join(dict.fromkeys(map(described, folders))))
 
 
 def train_all(command: Command) -> list[Path]:
@@ -84,7 +84,13 @@ def measure(folder: Path) -> pd.DataFrame:
     return evolution(folder, tau=TAU)[list(COLUMNS)].rename(columns=COLUMNS)
 
 
-def draw(frame: pd.DataFrame, out: Path) -> Path:
+def described(folder: Path) -> str:
+    """Return in words what a run trained on which data."""
+    settings = json.loads((folder / "settings.json").read_text())
+    return f"{settings['model']['name']} on {settings['data']['name']}"
+
+
+def draw(frame: pd.DataFrame, out: Path, what: str) -> Path:
     """Draw the three measures side by side and return the picture's path."""
     style.use_style()
     figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
@@ -99,9 +105,8 @@ def draw(frame: pd.DataFrame, out: Path) -> Path:
     panels[2].set_ylim(0, None)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    recipes = ", ".join(sorted(set(frame["recipe"])))
     spread = f"mean of {seeds} seeds, band: least to largest" if seeds > 1 else "one seed"
-    figure.suptitle(f"Paths while networks grow: {recipes} ({spread})", x=0.01, ha="left")
+    figure.suptitle(f"Paths while networks grow: {what} ({spread})", x=0.01, ha="left")
     return style.save(figure, out, NAME)
 
 
