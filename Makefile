@@ -1,5 +1,6 @@
 # make demo   see networks grow: the figure of analyses/tau_core_evolution.py, from embedded data
-# make test   style, types, import rules, tests with doctests and coverage
+# make test   style, types, import rules, tests with doctests and coverage, the docs
+# make docs   the pages of docs/ as a site in site/, to be read from there
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,13 +10,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # Small tensors: several threads a process only get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types imports unit figures clean
+.PHONY: demo test lint types imports unit docs figures clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.runtime
 	$(BIN)/python analyses/tau_core_evolution.py
 
-test: lint types imports unit
+test: lint types imports docs unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -30,13 +31,17 @@ imports: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site/index.html"
+
 figures: $(VENV)/.runtime
 	@for script in $$(grep -l __main__ analyses/*.py); do \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; \
 	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 
 # The stamps are made last, so that an install that was cut short starts again.
 $(BIN)/python:
@@ -48,5 +53,5 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) --editable '.[dev]'
+	$(PIP) --editable '.[dev,docs]'
 	@touch $@
