@@ -17,8 +17,8 @@ from pwmpr.result import RunResult
 from pwmpr.settings import Settings
 from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options
 from pwmpr.training.display import Display
-from pwmpr.training.evaluate import Loss
 from pwmpr.training.machine import choose_machine
+from pwmpr.training.objectives import Loss
 from topograph.errors import TopographError
 
 
@@ -48,7 +48,7 @@ def run(
         a tenth of the training data (``validation=0.2``: a fifth) is held out by the seed; without
         ``test``, accuracy is that on the validation data.
     loss : callable, optional
-        ``loss(output, target)``, a scalar; cross-entropy by default.
+        ``loss(output, target)``, a scalar; that of the setting ``objective`` by default.
     out : str or Path, optional
         The run's folder, new. By default ``runs/<recipe>-<method>-s<seed>-<hash of the settings>``,
         with a number behind it if that exists.

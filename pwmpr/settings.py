@@ -42,7 +42,16 @@ class Settings:
     validation
         Part of the training data held out for validation, in [0, 1).
     augment
-        ``"none"`` or ``"crop-flip"`` (random crop after 4 pixels of padding, horizontal flip).
+        ``"none"``; ``"crop-flip"`` (random crop after 4 pixels of padding, horizontal flip);
+        ``"strong"`` (Lee et al. 2021: AutoAugment, erasing, Mixup, CutMix, label smoothing; needs
+        torchvision); ``"resized-crop-flip"`` for pictures that are decoded while training goes on.
+    scaling
+        ``"standard"``: images have mean 0 and deviation 1 in every channel; ``"unit"``: 0 to 1, the
+        largest value that occurs in training.
+    context
+        Characters of one sample, where the data are text.
+    objective
+        ``"cross-entropy"``, or ``"contrastive-divergence"`` for a Boltzmann machine.
     density
         Final density. None: growth stops at the plateau. A number: growth goes exactly there, its
         last step cut, and no plateau stops it. Methods without growth need a number.
@@ -127,6 +136,9 @@ class Settings:
     image_size: int | None = None
     validation: float = 0.1
     augment: str = "none"
+    scaling: str = "standard"
+    context: int = 64
+    objective: str = "cross-entropy"
     density: float | None = None
     max_density: float = 1.0
     start: str = "phew"
@@ -220,7 +232,11 @@ class Settings:
         check_choice(self.update_anneal, "update_anneal", ("cosine", "constant"))
         for fraction in self.drops:
             check_fraction(fraction, "a member of drops")
-        check_choice(self.augment, "augment", ("none", "crop-flip"))
+        augmentations = ("none", "crop-flip", "strong", "resized-crop-flip")
+        check_choice(self.augment, "augment", augmentations)
+        check_choice(self.scaling, "scaling", ("standard", "unit"))
+        check_choice(self.objective, "objective", ("cross-entropy", "contrastive-divergence"))
+        check_integer(self.context, "context", least=1)
         check_choice(self.optimizer, "optimizer", ("sgd", "adamw"))
         check_choice(self.schedule, "schedule", ("step", "cosine", "constant"))
         check_choice(self.precision, "precision", ("auto", "bf16", "fp32"))

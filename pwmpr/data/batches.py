@@ -199,6 +199,28 @@ class ItemBatches:
         return _to(x, self.device), _to(y, self.device)
 
 
+class OwnTargets:
+    """Batches whose targets are the inputs themselves, flattened: what is reconstructed."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+        self.samples = batches.samples
+
+    def count(self, batch: int) -> int:
+        """See `Batches`."""
+        return self.batches.count(batch)
+
+    def epoch(self, number: int, batch: int, start: int = 0) -> Iterator[tuple[Any, Tensor]]:
+        """See `Batches`."""
+        for x, _ in self.batches.epoch(number, batch, start):
+            yield x, x.flatten(1)
+
+    def in_order(self, batch: int) -> Iterator[tuple[Any, Tensor]]:
+        """See `Batches`."""
+        for x, _ in self.batches.in_order(batch):
+            yield x, x.flatten(1)
+
+
 def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)

@@ -1,16 +1,17 @@
-"""What a labelled image data set in memory is: splits of 8-bit images with their statistics."""
+"""What a labelled image data set is: splits of 8-bit images with their statistics."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pwmpr.data.lists import PictureList
+from pwmpr.data.statistics import channel_statistics
 from topograph.errors import TopographError
-
-# Arrays of a data set that would need more than this are refused before they are allocated.
-MEMORY_LIMIT = 16 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,16 @@ class Split:
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.images[index], int(self.labels[index])
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of every channel, in 8-bit units."""
+        return channel_statistics(self.images)
+
     def subset(self, indices: Tensor) -> Split:
         """Return the images and labels at ``indices``, in that order."""
         return Split(self.images[indices], self.labels[indices])
@@ -64,7 +75,7 @@ class Dataset:
     classes
         Names of the classes, by class number.
     train, validation, test
-        The splits; a missing one is None.
+        The splits; a missing one is None. In memory, or lists of pictures on disk.
     encoding
         How the images were stored: ``"raw"``, ``"PNG"``, ``"JPEG"``, …
     source
@@ -73,22 +84,53 @@ class Dataset:
 
     name: str
     classes: tuple[str, ...]
-    train: Split
-    validation: Split | None
-    test: Split | None
+    train: Split | PictureList
+    validation: Split | PictureList | None
+    test: Split | PictureList | None
     encoding: str = "raw"
     source: str = ""
 
     @property
     def title(self) -> str:
-        """The name for captions; lossy copies are named as such."""
-        return f"{self.name} (JPEG copies)" if self.encoding == "JPEG" else self.name
+        """The name for captions; lossy copies are named as such.
+
+        Data whose classes are WordNet ids (ImageNet and its parts) are JPEG from the start.
+        """
+        original = all(re.fullmatch(r"n\d{8}", name) for name in self.classes)
+        lossy = self.encoding == "JPEG" and not original
+        return f"{self.name} (JPEG copies)" if lossy else self.name
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one image."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
+        return self.train.shape
+
+    @property
+    def outputs(self) -> int:
+        """How many classes a model of it tells apart."""
+        return len(self.classes)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the data decide about a network that is built for them."""
+        channels, height, width = self.shape
+        return {
+            "classes": len(self.classes),
+            "channels": channels,
+            "size": height,
+            "visible": channels * height * width,
+        }
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What tells these data from others, as plain values."""
+        mean, std = self.train.statistics()
+        return {
+            "encoding": self.encoding,
+            "classes": list(self.classes),
+            "mean": mean.tolist(),
+            "std": std.tolist(),
+        }
 
     def split_validation(self, fraction: float = 0.1, seed: int = 0) -> Dataset:
         """Return the data with a validation split, taken at random off the training split.
@@ -138,36 +180,3 @@ def validation_indices(count: int, fraction: float, seed: int) -> tuple[Tensor, 
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return order[:size].sort().values, order[size:].sort().values
-
-
-def channel_statistics(images: Tensor, chunk: int = 512) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of every channel, in 8-bit units (0 to 255).
-
-    A channel without variation gets the deviation 1, so that dividing by it is harmless.
-
-    Parameters
-    ----------
-    images
-        uint8, shape (N, C, H, W).
-    chunk
-        Images taken into float at a time.
-
-    Examples
-    --------
-    >>> mean, std = channel_statistics(torch.tensor([0, 10], dtype=torch.uint8).view(2, 1, 1, 1))
-    >>> mean.tolist(), std.tolist()
-    ([5.0], [5.0])
-    """
-    channels = images.shape[1]
-    total = torch.zeros(channels, dtype=torch.float64)
-    squares = torch.zeros(channels, dtype=torch.float64)
-    for part in images.split(chunk):
-        for channel in range(channels):
-            # Whole numbers below 2^53 add up exactly in float64, in any order.
-            values = part[:, channel].reshape(-1).double()
-            total[channel] += values.sum()
-            squares[channel] += values.dot(values)
-    count = images.numel() / max(1, channels)
-    mean = total / count
-    std = (squares / count - mean**2).clamp(min=0).sqrt()
-    return mean.float(), torch.where(std > 0, std, 1.0).float()

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pwmpr.data.dataset import MEMORY_LIMIT, Dataset, Split
+from pwmpr.data.dataset import Dataset, Split
+from pwmpr.data.pictures import MEMORY_LIMIT
 from topograph.errors import TopographError
 
 PARTS = {"train": "train", "test": "t10k"}

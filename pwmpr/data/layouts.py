@@ -8,9 +8,10 @@ from pathlib import Path
 from pwmpr.data.cifar_batches import find_batches, read_cifar_folder
 from pwmpr.data.dataset import Dataset
 from pwmpr.data.digits import read_digits
-from pwmpr.data.folders import class_folders, read_image_folder
+from pwmpr.data.folders import data_root, read_image_folder
 from pwmpr.data.idx import find_part, read_idx_folder
 from pwmpr.data.parquet import find_parquet, read_parquet_folder
+from pwmpr.data.text import Text, python_source, read_text
 from topograph.errors import TopographError
 
 LAYOUTS = (
@@ -18,6 +19,7 @@ LAYOUTS = (
     "cifar-10-batches-py or cifar-100-python (the unpacked originals)",
     "Hugging Face Parquet (train-….parquet, test-….parquet with img or image, and label)",
     "image folders (train/<class>/*.png with val/<class> or test/<class>)",
+    "tiny-imagenet-200 or ImageNet as they come (train/<class>, val with a table of labels)",
 )
 
 
@@ -69,7 +71,7 @@ def _layout(folder: Path) -> str | None:
         return "cifar"
     if find_parquet(folder):
         return "parquet"
-    if class_folders(folder / "train"):
+    if data_root(folder) is not None:
         return "folders"
     return None
 
@@ -92,16 +94,33 @@ def _read(folder: Path, layout: str, image_size: int | None, state: object) -> D
     return read_image_folder(folder, image_size)
 
 
-def open_data(name: str, data_dir: str | Path | None, image_size: int | None = None) -> Dataset:
-    """Return a recipe's data: ``"digits"`` is embedded, everything else lies in ``data_dir``.
+def open_data(
+    name: str,
+    data_dir: str | Path | None,
+    image_size: int | None = None,
+    context: int = 64,
+) -> Dataset | Text:
+    """Return a recipe's data.
+
+    ``"digits"`` and ``"python-source"`` are embedded, ``"text"`` is the file ``data_dir``, and
+    everything else lies in the folder ``data_dir``.
 
     Raises
     ------
     TopographError
-        If a folder is needed and none is given, or it cannot be read.
+        If a folder or file is needed and none is given, or it cannot be read.
     """
-    if name == "digits" and data_dir is None:
+    if data_dir is None and name == "digits":
         return read_digits()
+    if data_dir is None and name == "python-source":
+        return python_source(context)
+    if name in ("text", "python-source"):
+        if data_dir is None:
+            raise TopographError(
+                "data_dir is None; expected the path of a UTF-8 text file",
+                'pass data_dir="book.txt", or data="python-source" for an embedded text',
+            )
+        return read_text(data_dir, context)
     if data_dir is None:
         raise TopographError(
             f"data_dir is None; {name} is not embedded, expected a folder with one of: "

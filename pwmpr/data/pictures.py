@@ -11,8 +11,10 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pwmpr.data.dataset import MEMORY_LIMIT
 from topograph.errors import TopographError
+
+#: Arrays of a data set that would need more bytes than this are refused before they are allocated.
+MEMORY_LIMIT = 16 << 30
 
 
 def encoding_of(start: bytes) -> str:

@@ -11,23 +11,41 @@ from functools import partial
 from torch import nn
 
 from pwmpr.models.convnet import ConvNet, convnet
+from pwmpr.models.gpt import GPT, gpt
+from pwmpr.models.imagenet_resnet import ResNet, imagenet_resnet
 from pwmpr.models.mlp import MLP, mlp
+from pwmpr.models.pooled_convnet import PooledConvNet, pooled_convnet
+from pwmpr.models.rbm import RBM, rbm
 from pwmpr.models.resnet import CifarResNet, resnet
+from pwmpr.models.vgg import VGG, vgg
+from pwmpr.models.vit import ViT, vit
 from topograph.errors import TopographError
 
 __all__ = [
+    "GPT",
     "MLP",
+    "RBM",
+    "VGG",
     "CifarResNet",
     "ConvNet",
+    "PooledConvNet",
+    "ResNet",
+    "ViT",
     "build",
     "convnet",
+    "gpt",
+    "imagenet_resnet",
     "mlp",
     "names",
+    "pooled_convnet",
+    "rbm",
     "resnet",
     "resnet20",
     "resnet32",
     "resnet44",
     "resnet56",
+    "vgg",
+    "vit",
 ]
 
 resnet20 = partial(resnet, 20)
@@ -38,15 +56,25 @@ resnet56 = partial(resnet, 56)
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "convnet": convnet,
+    "pooled-convnet": pooled_convnet,
     "resnet20": resnet20,
     "resnet32": resnet32,
     "resnet44": resnet44,
     "resnet56": resnet56,
+    **{f"resnet{depth}": partial(imagenet_resnet, depth) for depth in (18, 34, 50, 101, 152)},
+    **{f"vgg{depth}": partial(vgg, depth) for depth in (11, 13, 16, 19)},
+    "vit": vit,
+    "gpt": gpt,
+    "rbm": rbm,
 }
 
 
 def names() -> list[str]:
-    """Return the names that `build` knows; ``resnet<depth>`` works for every depth 6n + 2."""
+    """Return the names that `build` knows.
+
+    ``resnet<depth>`` is the CIFAR network for every other depth of 6n + 2; 18, 34, 50, 101 and 152
+    are the four-stage networks. ``mlp-784-300-10`` is ``mlp`` with those sizes.
+    """
     return list(BUILDERS)
 
 

@@ -13,23 +13,26 @@ from torch import Tensor, nn
 import pwmpr
 from pwmpr import models
 from pwmpr.cost import Ledger, Operator, operator_costs
+from pwmpr.data.batches import Batches, OwnTargets
 from pwmpr.data.dataset import Dataset
 from pwmpr.data.parts import Parts
+from pwmpr.data.text import Text
 from pwmpr.folder import RunFolder
 from pwmpr.method import method_named
 from pwmpr.scope import weights_in_scope
 from pwmpr.seeds import derive
 from pwmpr.settings import Settings
 from pwmpr.training.choice import strategy_for
-from pwmpr.training.evaluate import Loss, cross_entropy, evaluate
+from pwmpr.training.evaluate import evaluate
 from pwmpr.training.machine import Machine
+from pwmpr.training.objectives import OBJECTIVES, Loss
 from pwmpr.training.trainer import Trainer
 from topograph.errors import TopographError
 
 FORMAT = 1  # of the run folder
 
 
-def model_options(settings: Settings, known: Dataset | None) -> dict[str, Any]:
+def model_options(settings: Settings, known: Dataset | Text | None) -> dict[str, Any]:
     """Return the options of the model named in the settings, with what the data decide filled in.
 
     Parameters
@@ -37,14 +40,13 @@ def model_options(settings: Settings, known: Dataset | None) -> dict[str, Any]:
     settings
         ``model`` and ``model_options``; the latter win.
     known
-        Decides classes, channels and size where the network takes them.
+        Decides classes, channels, size, vocabulary … where the network takes them.
     """
     if not settings.model:
         return {}
     fitting: dict[str, Any] = {}
     if known is not None:
-        channels, height, _ = known.shape
-        fitting = {"classes": len(known.classes), "channels": channels, "size": height}
+        fitting = known.options
     accepted = models.options(settings.model)
     return {k: v for k, v in fitting.items() if k in accepted} | dict(settings.model_options)
 
@@ -77,23 +79,32 @@ def assemble(
         If the model does not take the data's samples, or has too few outputs.
     """
     machine.lay_out(model)
-    train = parts.batches(parts.train, settings, machine.device)
+    objective = OBJECTIVES[settings.objective]
+    if loss is not None:
+        objective = dataclasses.replace(objective, loss=loss)
+    train = batches(parts, parts.train, settings, machine.device)
     example, _ = next(iter(train.in_order(1)))
     operators = _operators(model, example)
     if parts.known is not None:
-        _check_outputs(model, example, len(parts.known.classes))
+        _check_outputs(model, example, parts.known.outputs)
     return Trainer(
         settings=settings,
         model=model,
         train=train,
-        validation=parts.batches(parts.validation, settings, machine.device),
-        loss=loss or cross_entropy,
+        validation=batches(parts, parts.validation, settings, machine.device),
+        objective=objective,
         strategy=strategy_for(method_named(settings.method)),
         machine=machine,
         ledger=Ledger(operators, tuple(weights_in_scope(model, settings.dense))),
         folder=folder,
         example_input=example,
     )
+
+
+def batches(parts: Parts, part: Any, settings: Settings, device: str) -> Batches:
+    """Return the batches of a part of the data, with the targets that the objective asks for."""
+    made = parts.batches(part, settings, device)
+    return OwnTargets(made) if OBJECTIVES[settings.objective].own_targets else made
 
 
 def describe(trainer: Trainer, options: dict[str, Any], parts: Parts) -> dict[str, Any]:
@@ -128,8 +139,8 @@ def finish(trainer: Trainer, parts: Parts) -> dict[str, Any]:
     """
     model, ledger = trainer.model, trainer.ledger
     part, on = (parts.validation, "validation") if parts.test is None else (parts.test, "test")
-    batches = parts.batches(part, trainer.settings, trainer.machine.device)
-    score = evaluate(model, batches, trainer.loss, trainer.machine)
+    held_out = batches(parts, part, trainer.settings, trainer.machine.device)
+    score = evaluate(model, held_out, trainer.objective, trainer.machine)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
     trainer.folder.write_model(model.state_dict())
@@ -170,8 +181,9 @@ def _operators(model: nn.Module, example: Any) -> tuple[Operator, ...]:
 def _check_outputs(model: nn.Module, example: Any, classes: int) -> None:
     training = model.training
     with torch.no_grad():
-        outputs = model.eval()(example).shape[1]
+        shape = model.eval()(example).shape
     model.train(training)
+    outputs = shape[1] if len(shape) == 2 else shape[-1]
     if outputs < classes:
         raise TopographError(
             f"{type(model).__name__} has {outputs} outputs for {classes} classes",

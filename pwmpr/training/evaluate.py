@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from pwmpr.data.batches import Batches
 from pwmpr.training.machine import Machine
+from pwmpr.training.objectives import Objective
 
 EVALUATION_BATCH = 512
-
-Loss = Callable[[Any, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,29 +22,8 @@ class Score:
     accuracy: float
 
 
-def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """Return the mean cross-entropy; classes are the last dimension where that alone fits.
-
-    Parameters
-    ----------
-    output
-        Logits (B, C), (B, …, C) or (B, C, …).
-    target
-        Class numbers (B,) or (B, …).
-    """
-    if output.ndim > 2 and output.shape[:-1] == target.shape:
-        output, target = output.flatten(0, -2), target.flatten()
-    return F.cross_entropy(output, target)
-
-
-def correct(output: Tensor, target: Tensor) -> Tensor:
-    """Return how many targets the highest logit names, as a scalar tensor."""
-    last = output.ndim > 2 and output.shape[:-1] == target.shape
-    return (output.argmax(-1 if last else 1) == target).sum()
-
-
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Batches, loss: Loss, machine: Machine) -> Score:
+def evaluate(model: nn.Module, batches: Batches, objective: Objective, machine: Machine) -> Score:
     """Return a network's score on a split, in evaluation mode; the mode is put back afterwards."""
     training = model.training
     model.eval()
@@ -59,11 +34,12 @@ def evaluate(model: nn.Module, batches: Batches, loss: Loss, machine: Machine) -
     for x, y in batches.in_order(EVALUATION_BATCH):
         with machine.autocast():
             output = model(x)
-            value = loss(output, y)
+            value = objective.loss(output, y)
         total += value.double() * len(y)
         samples += len(y)
-        if not y.is_floating_point():
-            hits += correct(output, y)
+        met = objective.hits(output, y)
+        if met is not None:
+            hits += met
             targets += y.numel()
     model.train(training)
     accuracy = float(hits) / targets if targets else float("nan")

@@ -17,9 +17,10 @@ from pwmpr.folder import RunFolder
 from pwmpr.masks import Masks
 from pwmpr.seeds import derive
 from pwmpr.settings import Settings
-from pwmpr.training.evaluate import Loss, Score, evaluate
+from pwmpr.training.evaluate import Score, evaluate
 from pwmpr.training.interrupt import Interrupt
 from pwmpr.training.machine import Machine
+from pwmpr.training.objectives import Objective
 from pwmpr.training.optimizers import build_optimizer
 from pwmpr.training.progress import Progress
 from pwmpr.training.schedule import Stage, learning_rate
@@ -41,8 +42,8 @@ class Trainer:
         Trained in place.
     train, validation
         Batches to train on and to evaluate after every epoch.
-    loss
-        ``loss(output, target)``, a scalar.
+    objective
+        What is minimised, and what counts as right.
     strategy
         What happens to the masks.
     machine
@@ -64,7 +65,7 @@ class Trainer:
         model: nn.Module,
         train: Batches,
         validation: Batches,
-        loss: Loss,
+        objective: Objective,
         strategy: Strategy,
         machine: Machine,
         ledger: Ledger,
@@ -76,7 +77,8 @@ class Trainer:
         self.model = model
         self.train = train
         self.validation = validation
-        self.loss = loss
+        self.objective = objective
+        self.loss = objective.loss
         self.strategy = strategy
         self.machine = machine
         self.ledger = ledger
@@ -218,7 +220,7 @@ class Trainer:
         train_loss = self._check_finite() / now.samples
         trained = time.perf_counter()
         now.seconds["training"] += trained - started
-        score = evaluate(self.model, self.validation, self.loss, self.machine)
+        score = evaluate(self.model, self.validation, self.objective, self.machine)
         now.seconds["evaluation"] += time.perf_counter() - trained
         self._end_epoch(train_loss, score)
 

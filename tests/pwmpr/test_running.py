@@ -233,7 +233,7 @@ def test_an_own_model_and_datasets_are_trained_in_place(tmp_path):
 
 
 def test_dropout_goes_on_where_it_was_after_an_interrupt(tmp_path):
-    from pwmpr.training.evaluate import cross_entropy
+    from pwmpr.training.objectives import cross_entropy
 
     calls = [0]
 

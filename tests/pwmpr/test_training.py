@@ -19,9 +19,10 @@ from pwmpr import models
 from pwmpr.data import ItemBatches
 from pwmpr.recipe import recipe_settings
 from pwmpr.settings import Settings
-from pwmpr.training.evaluate import cross_entropy, evaluate
+from pwmpr.training.evaluate import evaluate
 from pwmpr.training.interrupt import Interrupt
 from pwmpr.training.machine import choose_machine, keep_freed_memory
+from pwmpr.training.objectives import OBJECTIVES, cross_entropy
 from pwmpr.training.schedule import Stage, learning_rate
 from topograph.errors import TopographError
 
@@ -79,7 +80,7 @@ def test_evaluation_is_the_mean_over_samples_in_evaluation_mode():
     x, y = torch.randn(1100, 3), torch.randint(0, 4, (1100,))
     machine = choose_machine(Settings(precision="fp32", device="cpu"), model)
     data = ItemBatches(torch.utils.data.TensorDataset(x, y))
-    score = evaluate(model.train(), data, cross_entropy, machine)
+    score = evaluate(model.train(), data, OBJECTIVES["cross-entropy"], machine)
     assert model.training
     output = model.eval()(x).detach()
     assert score.loss == pytest.approx(float(F.cross_entropy(output, y)), rel=1e-6)

@@ -51,7 +51,10 @@ class Run:
     def example(self) -> Tensor | None:
         """An input of one sample that fits, or None where its shape was not written down."""
         shape = self.about.get("input_shape")
-        return torch.zeros(1, *shape) if shape else None
+        dtype = getattr(torch, str(self.about.get("input_dtype") or "float32"), None)
+        if not shape or not isinstance(dtype, torch.dtype):
+            return None
+        return torch.zeros(1, *shape, dtype=dtype)
 
     def model(self, spec: ModelSpec | None = None) -> nn.Module:
         """Return the run's network with weights of no meaning, or the one that ``spec`` names.
