@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pwmpr import models as models
     from pwmpr import pruning as pruning
     from pwmpr import rewiring as rewiring
+    from pwmpr import sweeping as sweeping
     from pwmpr.growth import grow as grow
     from pwmpr.masks import Masks as Masks
     from pwmpr.method import methods as methods
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pwmpr.running import run as run
     from pwmpr.settings import Settings as Settings
     from pwmpr.starts import initial_masks as initial_masks
+    from pwmpr.sweeping import sweep as sweep
     from topograph.errors import TopographError as TopographError
 
 #: Public name to the module that defines it.
@@ -49,10 +51,11 @@ _HOMES = {
     "recipes": "pwmpr.recipe",
     "resume": "pwmpr.running",
     "run": "pwmpr.running",
+    "sweep": "pwmpr.sweeping",
 }
 
 #: Modules that are used as ``pwmpr.models.build``.
-_MODULES = ("data", "growth", "models", "pruning", "rewiring")
+_MODULES = ("data", "growth", "models", "pruning", "rewiring", "sweeping")
 
 __all__ = [*_HOMES, "__version__"]
 

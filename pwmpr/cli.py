@@ -91,6 +91,29 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="the numbers of result.json")
     show.set_defaults(action=_show)
 
+    sweep = commands.add_parser(
+        "sweep",
+        parents=[shared],
+        help="carry out the runs of a plan file",
+        description="Carry out the runs of a plan file, several at a time, each only once.",
+    )
+    sweep.add_argument("file", metavar="FILE", help="a YAML plan: recipe, settings, grid, runs")
+    sweep.add_argument(
+        "--engine", default="local", help="local (default), slurm or ray", metavar="NAME"
+    )
+    sweep.add_argument("--workers", type=int, metavar="N", help="runs at a time")
+    sweep.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the engine, e.g. timeout_min=600, slurm_partition=gpu, gpus=0.25",
+    )
+    sweep.add_argument("--list", action="store_true", help="list the runs and do nothing")
+    sweep.add_argument("--csv", metavar="FILE", help="write the table of the runs there")
+    sweep.add_argument("--quiet", action="store_true", help="no progress bar")
+    sweep.set_defaults(action=_sweep)
+
     for name, table, what in (
         ("recipes", recipes, "list the recipes"),
         ("methods", methods, "list the methods"),
@@ -160,6 +183,36 @@ def _show(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     print(f"state     unfinished: {state}")
     print(f"go on     pwmpr resume {folder.path}")
     return 0
+
+
+def _sweep(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from pwmpr.sweeping import read_plan, sweep
+    from pwmpr.sweeping.work import is_finished
+
+    if options.list:
+        for task in read_plan(options.file):
+            print("finished" if is_finished(task.folder) else "to do   ", task.folder)
+        return 0
+    settings: dict[str, Any] = {}
+    for text in options.option:
+        name, equals, value = text.partition("=")
+        if not equals:
+            parser.error(f"--option is {text!r}; expected NAME=VALUE")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    found = sweep(
+        options.file, options.engine, options.workers, progress=_progress(options), **settings
+    )
+    frame = found.frame
+    if options.csv:
+        frame.to_csv(options.csv, index=False)
+    shown = frame.drop(columns=["folder", "error", "attempts"], errors="ignore")
+    print(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    for outcome in found.failed:
+        print(f"pwmpr: {outcome.folder}: {outcome.status}: {outcome.error}", file=sys.stderr)
+    return 1 if found.failed else 0
 
 
 def _progress(options: argparse.Namespace) -> bool | None:

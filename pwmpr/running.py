@@ -85,7 +85,6 @@ def run(
     >>> result.density, len(result.history)
     (0.5, 7)
     """
-    wanted = recipe_settings(recipe) if recipe is not None else Settings()
     if isinstance(model, str):
         settings["model"] = model
         model = None
@@ -96,6 +95,26 @@ def run(
         settings["model"] = ""
     if train is not None:
         settings["data"] = ""
+    wanted = resolve(recipe, **settings)
+    parts = prepare_parts(wanted, train, validation, test)
+    path = _free_folder(wanted) if out is None else Path(out).expanduser()
+    return _carry_out(wanted, model, parts, loss, RunFolder.create(path), progress, resumed=False)
+
+
+def resolve(recipe: str | None = None, **settings: Any) -> Settings:
+    """Return all settings of a run: the caller's before the recipe's before the method's.
+
+    Raises
+    ------
+    TopographError
+        For an unknown recipe, method or setting, and for values that are not allowed.
+
+    Examples
+    --------
+    >>> resolve("digits", method="rigl", density=0.1).start
+    'erk'
+    """
+    wanted = recipe_settings(recipe) if recipe is not None else Settings()
     wanted = wanted.with_changes(**settings)
     stated = {*settings, *(stated_by(recipe) if recipe is not None else ())}
     open_to_method = {
@@ -110,9 +129,7 @@ def run(
             "method of dynamic sparse training, which another can take over from",
             'pass e.g. method="set-magnitude", or leave switch_method out',
         )
-    parts = prepare_parts(wanted, train, validation, test)
-    path = _free_folder(wanted) if out is None else Path(out).expanduser()
-    return _carry_out(wanted, model, parts, loss, RunFolder.create(path), progress, resumed=False)
+    return wanted
 
 
 def resume(
@@ -219,9 +236,8 @@ def _carry_out(
 
 
 def _free_folder(settings: Settings) -> Path:
-    name = f"{settings.recipe}-{settings.method}-s{settings.seed}-{settings.digest()}"
-    path, number = Path("runs") / name, 1
+    path, number = Path("runs") / settings.name, 1
     while path.exists():
         number += 1
-        path = Path("runs") / f"{name}-{number}"
+        path = Path("runs") / f"{settings.name}-{number}"
     return path

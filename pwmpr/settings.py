@@ -280,6 +280,11 @@ class Settings:
         """Return the settings that `to_dict` wrote."""
         return cls().with_changes(**values)
 
+    @property
+    def name(self) -> str:
+        """What a run with these settings is called: the same name for the same settings."""
+        return f"{self.recipe}-{self.method}-s{self.seed}-{self.digest()}"
+
     def digest(self) -> str:
         """Return eight hexadecimal digits that stand for all settings.
 
