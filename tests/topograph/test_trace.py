@@ -129,11 +129,6 @@ def test_keyword_and_tuple_inputs() -> None:
     assert len(made.outputs) == 1  # a constant is no output of the network
 
 
-class Branching(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * 2 if x.sum() > 0 else x
-
-
 @pytest.mark.parametrize(
     ("model", "example", "words"),
     [
@@ -142,7 +137,6 @@ class Branching(nn.Module):
         (Net(), (), "holds no tensor"),
         (Net(), torch.zeros(0, 3, 8, 8), "at least one sample"),
         (Net(), torch.zeros(1, 5, 8, 8), "does not run on example_input of shape \\(1, 5, 8, 8\\)"),
-        (Branching(), torch.zeros(1, 3), "cannot be exported as one graph"),
     ],
 )
 def test_bad_input_is_refused_in_words(model: object, example: object, words: str) -> None:

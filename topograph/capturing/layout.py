@@ -61,7 +61,8 @@ def layout(
             break
         except Restart as restart:
             partitions |= restart.partitions
-    notes = [
+    notes = list(trace.notes)
+    notes += [
         f'the input "{node.name}" lies on no path'
         for node in trace.inputs
         if node not in steps.inputs

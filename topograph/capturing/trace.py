@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
+from topograph.capturing.by_values import digest
+from topograph.capturing.calling import ExampleInput as ExampleInput
+from topograph.capturing.calling import arguments_of, check_model, first_sample, signature_of
+from topograph.capturing.exporting import exported
 from topograph.capturing.fingerprint import fingerprint
-from topograph.capturing.undisturbed import quiet, undisturbed
 from topograph.errors import TopographError
-
-ExampleInput = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Trace:
         Names of the nodes that depend on an input; every other node is constant.
     notes
         What a reader of a result should know about how the trace was made.
+    decided
+        If the trace holds for some values only: a hash of those of the input and of the weights.
     """
 
     graph: fx.Graph
@@ -76,6 +78,7 @@ class Trace:
     examples: tuple[Tensor, ...]
     varying: frozenset[str]
     notes: tuple[str, ...] = ()
+    decided: str = ""
 
     def varies(self, node: object) -> bool:
         """Whether ``node`` is a graph node whose value depends on an input."""
@@ -125,15 +128,19 @@ def trace(model: nn.Module, example_input: ExampleInput) -> Trace:
     a forward that reads global variables, or settings nested more than two levels deep, is beyond
     it: call :func:`forget` after changing one.
     """
-    _check_model(model)
-    arguments, keywords = _arguments(example_input)
-    key = (fingerprint(model), _signature(arguments, keywords))
+    check_model(model)
+    arguments, keywords = arguments_of(example_input)
+    arguments = tuple(map(first_sample, arguments))
+    keywords = {name: first_sample(value) for name, value in keywords.items()}
+    key = (fingerprint(model), signature_of(arguments, keywords))
     known = _CACHE.setdefault(model, {})
-    if key not in known:
+    found = known.get(key)
+    if found is None or (found.decided and found.decided != digest(model, arguments, keywords)):
+        known.pop(key, None)
         while len(known) >= 4:  # a model is looked at through few input shapes
             known.pop(next(iter(known)))
-        known[key] = _trace(model, arguments, keywords)
-    return known[key]
+        known[key] = found = _trace(model, arguments, keywords)
+    return found
 
 
 def forget(model: nn.Module) -> None:
@@ -144,88 +151,34 @@ def forget(model: nn.Module) -> None:
 _CACHE: weakref.WeakKeyDictionary[nn.Module, dict[Any, Trace]] = weakref.WeakKeyDictionary()
 
 
-def _check_model(model: object) -> None:
-    if not isinstance(model, nn.Module):
-        raise TopographError(
-            f"model is a {type(model).__name__}; expected a torch.nn.Module",
-            "pass the module itself; for a checkpoint use topograph.inspect",
-        )
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TopographError(
-            "model is a TorchScript module, which cannot be captured",
-            "pass the Python module it was made from",
-        )
-
-
-def _arguments(example: ExampleInput) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(example, Tensor):
-        arguments: tuple[Any, ...] = (example,)
-        keywords: dict[str, Any] = {}
-    elif isinstance(example, Mapping):
-        arguments, keywords = (), dict(example)
-    elif isinstance(example, (tuple, list)):
-        arguments, keywords = tuple(example), {}
-    else:
-        raise TopographError(
-            f"example_input is a {type(example).__name__}; expected a tensor, a tuple of "
-            "positional arguments or a dict of keyword arguments",
-            "pass e.g. torch.zeros(1, 3, 32, 32)",
-        )
-    tensors = [value for value in (*arguments, *keywords.values()) if isinstance(value, Tensor)]
-    if not tensors:
-        raise TopographError(
-            "example_input holds no tensor; expected at least one",
-            "pass e.g. torch.zeros(1, 3, 32, 32)",
-        )
-    for value in tensors:
-        if value.dim() == 0 or value.numel() == 0:
-            raise TopographError(
-                f"example_input has a tensor of shape {tuple(value.shape)}; expected a batch of "
-                "at least one sample",
-                "add a batch dimension: x.unsqueeze(0)",
-            )
-    return arguments, keywords
-
-
-def _signature(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
-    def one(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return tuple(value.shape), value.dtype, value.device
-        return repr(value)
-
-    return (*map(one, arguments), *((name, one(value)) for name, value in keywords.items()))
-
-
-def _first_sample(value: Any) -> Any:
-    return value[:1] if isinstance(value, Tensor) and value.dim() > 1 else value
-
-
 def _trace(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Trace:
-    first = tuple(map(_first_sample, arguments))
-    first_keywords = {name: _first_sample(value) for name, value in keywords.items()}
-    try:
-        program = _export(model, first, first_keywords)
-    except Exception as error:
-        raise _refusal(model, first, first_keywords, error) from error
-    signature = program.graph_signature
+    made = exported(model, arguments, keywords)
+    program = made.program
     nodes = {node.name: node for node in program.graph.nodes}
     kinds = {"PARAMETER": "parameter", "BUFFER": "buffer", "CONSTANT_TENSOR": "constant"}
     aliases = _aliases(model)
+    own = {*aliases, *(name for name, _ in model.named_buffers(remove_duplicate=False))}
+    constants = {n: v for n, v in program.constants.items() if isinstance(v, Tensor)}
     sources: dict[str, Source] = {}
     inputs: list[fx.Node] = []
-    for spec in signature.input_specs:
+    for spec in program.graph_signature.input_specs:
         name = getattr(spec.arg, "name", None)
         if name is None or name not in nodes:
             continue
         if spec.kind.name in kinds and spec.target is not None:
-            names = aliases.get(spec.target, (spec.target,))
-            sources[name] = Source(kinds[spec.kind.name], names[0], names)
+            target, kind = spec.target.removeprefix(made.prefix), kinds[spec.kind.name]
+            if kind != "constant" and target not in own:  # what was decided by values
+                target, kind = spec.target, "constant"
+                constants[target] = program.state_dict[target]
+            names = aliases.get(target, (target,))
+            sources[name] = Source(kind, names[0], names)
         elif spec.kind.name == "USER_INPUT" and isinstance(nodes[name].meta.get("val"), Tensor):
             inputs.append(nodes[name])
+    _strip_scopes(program.graph, made.prefix)
     varying = _varying(program.graph, inputs)
     outputs = [
         nodes[spec.arg.name]
-        for spec in signature.output_specs
+        for spec in program.graph_signature.output_specs
         if spec.kind.name == "USER_OUTPUT" and getattr(spec.arg, "name", None) in varying
     ]
     if not outputs:
@@ -236,12 +189,28 @@ def _trace(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any
     return Trace(
         program.graph,
         sources,
-        {name: value for name, value in program.constants.items() if isinstance(value, Tensor)},
+        constants,
         tuple(inputs),
         tuple(dict.fromkeys(outputs)),
-        tuple(v for v in (*first, *first_keywords.values()) if isinstance(v, Tensor)),
+        tuple(v for v in (*arguments, *keywords.values()) if isinstance(v, Tensor)),
         varying,
+        made.notes,
+        digest(model, arguments, keywords) if made.by_values else "",
     )
+
+
+def _strip_scopes(graph: fx.Graph, prefix: str) -> None:
+    """Name the modules of a wrapped model as the model names them."""
+    if not prefix:
+        return
+    for node in graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if stack:
+            node.meta["nn_module_stack"] = {
+                key: (f"{name}.".removeprefix(prefix).rstrip("."), kind)
+                for key, (name, kind) in stack.items()
+                if f"{name}.".startswith(prefix)
+            }
 
 
 def _aliases(model: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -252,50 +221,9 @@ def _aliases(model: nn.Module) -> dict[str, tuple[str, ...]]:
     return {name: tuple(names) for names in shared.values() for name in names}
 
 
-def _export(
-    model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
-) -> torch.export.ExportedProgram:
-    # Without no_grad some models appear as a higher-order operator; without
-    # run_decompositions in-place writes on views would be lost to a reader of the graph.
-    with undisturbed(model), quiet(), torch.no_grad():
-        program = torch.export.export(model, arguments, keywords or None, strict=False)
-        return program.run_decompositions({})
-
-
 def _varying(graph: fx.Graph, inputs: Sequence[fx.Node]) -> frozenset[str]:
     varying = {node.name for node in inputs}
     for node in graph.nodes:
         if node.op == "call_function" and any(n.name in varying for n in node.all_input_nodes):
             varying.add(node.name)
     return frozenset(varying)
-
-
-def _refusal(
-    model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], error: Exception
-) -> TopographError:
-    """Tell a model that does not run on the example from one that cannot be exported."""
-    name = type(model).__name__
-    shapes = [tuple(v.shape) for v in (*arguments, *keywords.values()) if isinstance(v, Tensor)]
-    try:
-        with undisturbed(model), torch.no_grad():
-            model(*arguments, **keywords)
-    except Exception as failure:
-        return TopographError(
-            f"{name} does not run on example_input of shape {_join(shapes)}: {_line(failure)}",
-            "pass an example of the shape and type that the model takes, batch dimension first",
-        )
-    return TopographError(
-        f"{name} runs on example_input of shape {_join(shapes)} but cannot be exported as one "
-        f"graph: {_line(error)}",
-        "make the forward independent of the values of tensors (no `if tensor:`, no .item()), "
-        "or capture the part of the model that is",
-    )
-
-
-def _join(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join(map(str, shapes))
-
-
-def _line(error: Exception) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {text[:300]}"

@@ -42,7 +42,12 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Silence the loggers and warnings of ``torch.export`` in the body."""
-    names = ("torch._subclasses.fake_tensor", "torch.export", "torch.fx.experimental")
+    names = (
+        "torch._subclasses.fake_tensor",
+        "torch.export",
+        "torch.fx.experimental",
+        "torch._dynamo",
+    )
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:
