@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from topograph.capturing.calling import Leaves, shapes_of
 from topograph.capturing.failing import first_line, line_of, place_of_failure
+from topograph.capturing.hollow import stand_in
 from topograph.capturing.undisturbed import quiet, undisturbed
 from topograph.errors import TopographError
 
@@ -67,7 +68,8 @@ def exported(
         return Exported(_export(model, arguments, keywords))
     except Exception as error:
         first = error
-    _check_runs(model, arguments, keywords)
+    if valued:
+        _check_runs(model, arguments, keywords)
     leaves = Leaves(model)
     for strict in (False, True):
         try:
@@ -75,13 +77,13 @@ def exported(
         except Exception:
             continue
     if not valued:
-        raise _refusal(model, arguments, keywords, first) from first
+        raise _refusal(model, arguments, keywords, first, valued) from first
     try:
         return _export_by_values(leaves, arguments, keywords, first)
     except TopographError:
         raise
     except Exception:
-        raise _refusal(model, arguments, keywords, first) from first
+        raise _refusal(model, arguments, keywords, first, valued) from first
 
 
 def _export(
@@ -90,6 +92,7 @@ def _export(
     # Without no_grad some models appear as a higher-order operator; without
     # run_decompositions in-place writes on views would be lost to a reader of the graph.
     with undisturbed(model), quiet(), torch.no_grad():
+        arguments, keywords = stand_in(model, (arguments, keywords))
         program = torch.export.export(model, arguments, keywords or None, strict=strict)
         return program.run_decompositions({})
 
@@ -130,16 +133,22 @@ def _check_runs(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str
 
 
 def _refusal(
-    model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], first: Exception
+    model: nn.Module,
+    arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
+    first: Exception,
+    valued: bool,
 ) -> TopographError:
-    with undisturbed(model), quiet(), torch.no_grad():
-        error, place = place_of_failure(
-            model, lambda: torch.export.export(model, arguments, keywords or None, strict=False)
-        )
+    error, place = place_of_failure(model, lambda: _export(model, arguments, keywords))
+    shapes = shapes_of(arguments, keywords)
+    words = (
+        f"runs on example_input of shape {shapes} but cannot be exported as one graph"
+        if valued
+        else f"holds no weights in memory, and cannot be traced on example_input of shape {shapes}"
+    )
     return TopographError(
-        f"{type(model).__name__} runs on example_input of shape "
-        f"{shapes_of(arguments, keywords)} but cannot be exported as one graph: "
-        f"{first_line(error or first)} ({place})",
+        f"{type(model).__name__} {words}: {first_line(error or first)} ({place})",
         "make the forward independent of the values of tensors (no `if tensor:`, no .item()) and "
-        "return tensors, or capture the part of the model that does",
+        "return tensors, or capture the part of the model that does"
+        + ("" if valued else "; or pass a model with its weights in memory"),
     )

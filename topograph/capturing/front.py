@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 
 from topograph.capturing.assemble import assemble
 from topograph.capturing.layout import layout
@@ -20,6 +22,7 @@ def capture(
     masks: Masks | None = None,
     granularity: str = "channel",
     norm: str = "identity",
+    weights: Mapping[str, Tensor] | None = None,
 ) -> LayeredGraph:
     """Turn a PyTorch model into the layered graph of its weights.
 
@@ -45,6 +48,11 @@ def capture(
         ``"identity"``: normalisation is transparent; ``"scale"``: it multiplies what flows into
         a channel by |γ|/√(var + ε) (layer, group and RMS norms: by |γ|). Constants that the model
         itself multiplies activations by, learnt (layer scale) or not, count in both.
+    weights
+        Values of parameters and buffers by name, for a model that does not hold them (built on the
+        meta device or under a fake tensor mode); others go before those in the model. Any mapping:
+        each is read when it is used, and dropped
+        (:class:`~topograph.capturing.lazy.LazyTensors`).
 
     Returns
     -------
@@ -76,7 +84,7 @@ def capture(
     check_choice(granularity, "granularity", ("channel", "unit"))
     check_choice(norm, "norm", ("identity", "scale"))
     traced = trace(model, example_input)
-    binding = Binding(traced, model, masks)
+    binding = Binding(traced, model, masks, weights)
     if granularity == "unit":
         check_size(plan(traced, norm), binding)
     return assemble(layout(traced, binding, granularity, norm), binding)

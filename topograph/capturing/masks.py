@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,23 +34,30 @@ def check_mask(mask: object, name: str, shape: tuple[int, ...]) -> Tensor:
     return mask.bool()
 
 
-def found_masks(model: nn.Module) -> dict[str, Tensor]:
+def found_masks(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """Return the masks that a model carries, by parameter name.
 
     Found are the buffers of ``torch.nn.utils.prune`` and a ``mask`` buffer of a parametrisation.
+    ``weights`` gives the values of those that are named there.
     """
+    given: Mapping[str, Tensor] = {} if weights is None else weights
     masks: dict[str, Tensor] = {}
     for prefix, module in model.named_modules():
         path = f"{prefix}." if prefix else ""
         for name, buffer in module.named_buffers(recurse=False):
             base = name.removesuffix("_mask")
             if base != name and base + "_orig" in module._parameters:
-                masks[path + base] = buffer.bool()
+                masks[path + base] = _held(given, path + name, buffer)
         if parametrize.is_parametrized(module):
             table: Any = module.parametrizations
             for base, chain in table.items():
-                for part in chain:
+                for number, part in enumerate(chain):
                     mask = getattr(part, "mask", None)
                     if isinstance(mask, Tensor):
-                        masks[path + base] = mask.bool()
+                        stored = f"{path}parametrizations.{base}.{number}.mask"
+                        masks[path + base] = _held(given, stored, mask)
     return masks
+
+
+def _held(given: Mapping[str, Tensor], name: str, mask: Tensor) -> Tensor:
+    return given.get(name, mask).bool()

@@ -23,6 +23,7 @@ from topograph.capturing.calling import ExampleInput as ExampleInput
 from topograph.capturing.calling import arguments_of, check_model, first_sample, signature_of
 from topograph.capturing.exporting import exported
 from topograph.capturing.fingerprint import fingerprint
+from topograph.capturing.hollow import has_hollow
 from topograph.errors import TopographError
 
 
@@ -152,7 +153,7 @@ _CACHE: weakref.WeakKeyDictionary[nn.Module, dict[Any, Trace]] = weakref.WeakKey
 
 
 def _trace(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Trace:
-    made = exported(model, arguments, keywords)
+    made = exported(model, arguments, keywords, valued=not has_hollow(model))
     program = made.program
     nodes = {node.name: node for node in program.graph.nodes}
     kinds = {"PARAMETER": "parameter", "BUFFER": "buffer", "CONSTANT_TENSOR": "constant"}
