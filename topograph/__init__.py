@@ -20,6 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from topograph.capturing import capture as capture
+    from topograph.capturing.lazy import LazyTensors as LazyTensors
+    from topograph.capturing.lazy import open_weights as open_weights
+    from topograph.capturing.structure import Structure as Structure
+    from topograph.capturing.structure import structure as structure
     from topograph.capturing.trace import forget as forget
     from topograph.change import exploration_rate as exploration_rate
     from topograph.change import jaccard as jaccard
@@ -66,6 +70,8 @@ if TYPE_CHECKING:
 #: Public name to the module that defines it.
 _HOMES = {
     "LayeredGraph": "topograph.graph.layered",
+    "LazyTensors": "topograph.capturing.lazy",
+    "Structure": "topograph.capturing.structure",
     "TopographError": "topograph.errors",
     "average_tau_core_ratio": "topograph.core",
     "bridges": "topograph.cuts",
@@ -99,6 +105,7 @@ _HOMES = {
     "minimum_cut": "topograph.cuts",
     "modularity": "topograph.partition",
     "open_graph": "topograph.graph.mapped",
+    "open_weights": "topograph.capturing.lazy",
     "path_centrality": "topograph.paths",
     "path_entropy": "topograph.evenness",
     "path_flow": "topograph.flow",
@@ -106,12 +113,15 @@ _HOMES = {
     "rank_correlation": "topograph.change",
     "rank_correlation_matrix": "topograph.change",
     "rich_club": "topograph.richclub",
+    "structure": "topograph.capturing.structure",
     "tau_core": "topograph.core",
     "tau_core_ratios": "topograph.core",
 }
 
 __all__ = [
     "LayeredGraph",
+    "LazyTensors",
+    "Structure",
     "TopographError",
     "average_tau_core_ratio",
     "bridges",
@@ -145,6 +155,7 @@ __all__ = [
     "minimum_cut",
     "modularity",
     "open_graph",
+    "open_weights",
     "path_centrality",
     "path_entropy",
     "path_flow",
@@ -152,6 +163,7 @@ __all__ = [
     "rank_correlation",
     "rank_correlation_matrix",
     "rich_club",
+    "structure",
     "tau_core",
     "tau_core_ratios",
 ]

@@ -14,7 +14,7 @@ from topograph.capturing.plan import plan
 from topograph.capturing.propagation import Constants, Propagation
 from topograph.capturing.settling import settle
 from topograph.capturing.trace import Trace
-from topograph.capturing.weights import Binding
+from topograph.capturing.values import Values
 from topograph.capturing.wiring import Layout as Layout
 from topograph.capturing.wiring import Site as Site
 from topograph.capturing.wiring import Wiring as Wiring
@@ -26,7 +26,7 @@ _KNOWN: weakref.WeakKeyDictionary[
 
 
 def layout(
-    trace: Trace, binding: Binding, granularity: str = "channel", norm: str = "identity"
+    trace: Trace, binding: Values, granularity: str = "channel", norm: str = "identity"
 ) -> Layout:
     """Return the layout of a traced model, from a cache while its constants are the same.
 
@@ -72,7 +72,7 @@ def layout(
     return made
 
 
-def _unchanged(read: dict[fx.Node, Any], binding: Binding) -> bool:
+def _unchanged(read: dict[fx.Node, Any], binding: Values) -> bool:
     return all(_equal(value, binding.value(node)) for node, value in read.items())
 
 

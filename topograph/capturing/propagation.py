@@ -35,8 +35,9 @@ from topograph.capturing.signals import Signal, constant_axes, narrowed
 from topograph.capturing.steps import Step
 from topograph.capturing.sums import Sums
 from topograph.capturing.trace import Trace, shape_of
+from topograph.capturing.values import Values
 from topograph.capturing.vocabulary import packets
-from topograph.capturing.weights import Binding, learnt, packet
+from topograph.capturing.weights import learnt, packet
 
 Value = Signal | tuple[Signal, ...]
 
@@ -46,7 +47,7 @@ EXPANDING = packets("expand expand_as")
 class Constants:
     """The values of constants that ids depend on (indices, factors), with a record of them."""
 
-    def __init__(self, trace: Trace, binding: Binding) -> None:
+    def __init__(self, trace: Trace, binding: Values) -> None:
         self.trace = trace
         self.binding = binding
         self.read: dict[fx.Node, Any] = {}
