@@ -16,6 +16,7 @@ from torch.nn.utils import prune
 
 import topograph as tg
 from tests.topograph.models import MobileNet, ResNet, ShuffleNet, SqueezeExcite, mlp, vgg
+from topograph.capturing import assemble
 from topograph.capturing.structure import structure
 
 IMAGE = (1, 3, 16, 16)
@@ -244,3 +245,13 @@ def test_an_unknown_buffer_that_decides_connections_is_refused() -> None:
         model = Picking()
     with pytest.raises(tg.TopographError, match='the buffer "order" has no values'):
         structure(model, torch.zeros(1, 3))
+
+
+def test_a_graph_beyond_the_limit_is_refused_by_its_kept_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(assemble, "EDGE_LIMIT", 61)
+    with pytest.raises(tg.TopographError, match="up to 62 edges; expected at most 61"):
+        tg.capture(mlp(), torch.zeros(1, 6))
+    masks = {"0.weight": torch.arange(30).reshape(5, 6) > 0}
+    assert tg.capture(mlp(), torch.zeros(1, 6), masks=masks).n_edges == 61

@@ -8,9 +8,38 @@ from topograph.capturing.edges import Groups
 from topograph.capturing.unit_edges import unit_blocks
 from topograph.capturing.weights import Binding
 from topograph.capturing.wiring import Layout, Wiring
+from topograph.errors import TopographError
 from topograph.graph.blocks import Block, merge
 from topograph.graph.layered import LayeredGraph
 from topograph.graph.operators import OperatorRecord
+
+#: Largest number of kept weights of a graph, at 12 bytes an edge.
+EDGE_LIMIT = 1 << 30
+
+
+def check_edges(layout: Layout, binding: Binding) -> None:
+    """Refuse a graph that no usual memory holds, before any edge is made.
+
+    Raises
+    ------
+    TopographError
+        If more than ``EDGE_LIMIT`` edges might be made.
+    """
+    pairs = {
+        w.operator.name: w.form.groups * w.form.rows * w.form.columns for w in layout.operators
+    }
+    if sum(pairs.values()) <= EDGE_LIMIT:
+        return
+    edges = 0
+    for wiring in layout.operators:
+        kept = int(binding.mask(wiring.operator).sum())
+        edges += min(kept, pairs[wiring.operator.name])
+    if edges > EDGE_LIMIT:
+        raise TopographError(
+            f"the graph would have up to {edges:,} edges; expected at most {EDGE_LIMIT:,}",
+            "use topograph.structure for what needs no weights, or topograph.map_graph for a "
+            "graph on disk",
+        )
 
 
 def assemble(layout: Layout, binding: Binding) -> LayeredGraph:

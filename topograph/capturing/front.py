@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from topograph.capturing.assemble import assemble
+from topograph.capturing.assemble import assemble, check_edges
 from topograph.capturing.layout import layout
 from topograph.capturing.plan import plan
 from topograph.capturing.trace import ExampleInput, trace
@@ -63,7 +63,7 @@ def capture(
     ------
     TopographError
         For an argument of the wrong kind, a model that does not run on the example, an operator
-        that has no rule, masks that do not fit, NaN weights, or a unit graph beyond the limit.
+        that has no rule, masks that do not fit, NaN weights, or a graph beyond the limit of edges.
 
     References
     ----------
@@ -87,4 +87,7 @@ def capture(
     binding = Binding(traced, model, masks, weights)
     if granularity == "unit":
         check_size(plan(traced, norm), binding)
-    return assemble(layout(traced, binding, granularity, norm), binding)
+    made = layout(traced, binding, granularity, norm)
+    if granularity == "channel":
+        check_edges(made, binding)
+    return assemble(made, binding)

@@ -41,21 +41,13 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the loggers and warnings of ``torch.export`` in the body."""
-    names = (
-        "torch._subclasses.fake_tensor",
-        "torch.export",
-        "torch.fx.experimental",
-        "torch._dynamo",
-    )
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
+    """Silence loggers and warnings in the body, in which ``torch.export`` runs."""
+    # All of them: torch prints the graphs that it cannot finish through loggers of its own.
+    before = logging.root.manager.disable
     try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
+        logging.disable(logging.CRITICAL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)
