@@ -146,6 +146,23 @@ def test_the_traced_graph_computes_what_the_model_does(name: str) -> None:
     torch.testing.assert_close(found, model.eval()(example[:1]))
 
 
+def test_nothing_is_printed_on_the_way(capfd: pytest.CaptureFixture[str]) -> None:
+    trace(Branch(), torch.randn(1, 4))
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+def test_adapters_are_captured() -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(chain(), peft.LoraConfig(r=2, target_modules=["0"]))
+    names = reference(model)
+    assert {name.split("base_model.model.")[1] for name in names} == {
+        "0.base_layer.weight",
+        "0.lora_A.default.weight",
+        "0.lora_B.default.weight",
+        "2.weight",
+    }
+
+
 def test_writes_on_views_count_in_the_graph() -> None:
     model = ViewWrites()
     graph = capture(model, torch.randn(1, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -41,12 +42,12 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence loggers and warnings in the body, in which ``torch.export`` runs."""
-    # All of them: torch prints the graphs that it cannot finish through loggers of its own.
+    """Silence loggers, warnings and the error stream in the body, where exporters run."""
     before = logging.root.manager.disable
     try:
         logging.disable(logging.CRITICAL)
-        with warnings.catch_warnings():
+        # torch prints the graphs that it cannot finish to the error stream.
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
