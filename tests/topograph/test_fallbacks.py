@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import topograph as tg
 from topograph.capturing import capture
 from topograph.capturing.trace import Trace, scope_of, trace
 from topograph.capturing.weights import Binding
@@ -171,6 +172,12 @@ def test_writes_on_views_count_in_the_graph() -> None:
     np.testing.assert_allclose(into_b, expected)
     assert graph.coverage is not None
     assert "traced for this input only" in str(graph.coverage)
+
+
+def test_an_inspection_says_that_it_holds_for_this_input_only() -> None:
+    report = tg.inspect(Branch(), example_input=torch.randn(1, 4))
+    assert any("traced for this input only" in note for note in report.coverage.notes)
+    assert "traced for this input only" in str(report)
 
 
 def test_what_was_decided_is_traced_anew_when_values_change() -> None:

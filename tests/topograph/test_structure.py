@@ -146,6 +146,22 @@ def test_stored_weights_give_the_graph_of_a_loaded_model(name: str, tmp_path: Pa
             np.testing.assert_array_equal(mine.matrix.toarray(), other.matrix.toarray())
 
 
+@pytest.mark.parametrize("name", ["mobilenet", "decoder"])
+def test_stored_weights_give_the_paths_of_a_loaded_model(name: str) -> None:
+    make, example = NETS[name]
+    torch.manual_seed(2)
+    model = make()
+    with torch.device("meta"):
+        hollow = make()
+    flow = tg.path_flow(model, example, norm="scale")
+    lazy = tg.path_flow(hollow, example, norm="scale", weights=model.state_dict())
+    assert lazy.log_total == flow.log_total
+    assert lazy.dtype == flow.dtype
+    for group, share in flow.share.items():
+        torch.testing.assert_close(lazy.share[group], share, rtol=0, atol=0)
+    assert list(lazy.scores) == list(flow.scores)
+
+
 def test_stored_masks_of_a_pruned_model_are_found() -> None:
     def make() -> nn.Module:
         model = mlp()

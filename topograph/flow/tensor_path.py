@@ -75,6 +75,7 @@ def path_flow(
     masks: Masks | None = None,
     norm: str = "identity",
     dtype: torch.dtype | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> PathFlow:
     """Sum path weights through a model's tensors: the tensor path.
 
@@ -101,6 +102,9 @@ def path_flow(
         ``torch.float64`` or ``torch.float32``. By default float64, except for models of more than
         5e8 multiplications a sample and no float64 weights, which are computed in float32 (shares
         within 3e-6) and again in float64 if float32 does not hold their range.
+    weights
+        Values of parameters and buffers by name, for a model that does not hold them, as in
+        :func:`topograph.capture`. All |θ| are held in ``dtype`` meanwhile, and the scores.
 
     Returns
     -------
@@ -143,9 +147,9 @@ def path_flow(
 
     traced = trace(model, example_input)
     steps = plan(traced, norm)
-    binding = Binding(traced, model, masks)
+    binding = Binding(traced, model, masks, weights)
     groups = layout(traced, binding, norm=norm)
-    for attempt in _types(steps, binding, dtype):
+    for attempt in _types(steps, dtype):
         flow = _flow(steps, binding, groups, attempt)
         if flow is not None:
             return flow
@@ -158,11 +162,11 @@ def path_flow(
     )
 
 
-def _types(steps: Plan, binding: Binding, dtype: torch.dtype | None) -> list[torch.dtype]:
+def _types(steps: Plan, dtype: torch.dtype | None) -> list[torch.dtype]:
     """Return the types to try in order."""
     if dtype is not None:
         return [dtype]
-    weights = [binding.weight(op) for op in steps.operators]
+    weights = [op.leaf.meta["val"] for op in steps.operators]
     if any(weight.device.type == "mps" for weight in weights):
         return [torch.float32]  # the only one there
     if steps.multiply_adds <= _CHEAP or any(weight.dtype == torch.float64 for weight in weights):
