@@ -108,7 +108,7 @@ def _find_operators(trace: Trace) -> tuple[Operator, ...]:
             continue
         signal, operand = pair
         leaf, chain = _leaf(operand)
-        owners = _parameters(trace, leaf)
+        owners = parameters_of(trace, leaf)
         if not owners:
             continue
         known = {source.name for source in trace.sources.values()}
@@ -142,6 +142,8 @@ def _leaf(operand: fx.Node) -> tuple[fx.Node, tuple[fx.Node, ...]]:
         parent = node.args[0]
         if not isinstance(parent, fx.Node):
             break
+        if node.target is operator.getitem and packet(parent) not in READDRESSING:
+            break  # one of several results of a computation on weights
         chain.append(node)
         node = parent
     return node, tuple(reversed(chain))
@@ -152,8 +154,8 @@ def _call(node: fx.Node, value: Any) -> Any:
     return node.target(value, *node.args[1:], **node.kwargs)
 
 
-def _parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
-    """Return the parameters that a constant node is computed from, in order."""
+def parameters_of(trace: Trace, leaf: fx.Node) -> list[Source]:
+    """Return the parameters that a constant node is, or is computed from, in order."""
     seen: set[fx.Node] = set()
     found: list[Source] = []
     queue = [leaf]
@@ -171,7 +173,7 @@ def _parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
 
 def learnt(trace: Trace, node: fx.Node) -> bool:
     """Whether a constant node is a parameter or computed from one."""
-    return bool(_parameters(trace, node))
+    return bool(parameters_of(trace, node))
 
 
 def _used_as(owner: Source, parameter: str, known: set[str], scope: str) -> str:

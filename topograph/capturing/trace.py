@@ -1,9 +1,10 @@
 """What a model computes: one functional graph of ATen operators, without touching the model.
 
-The graph comes from ``torch.export`` (non-strict) and ``run_decompositions({})``: functional,
-shapes fixed for one sample, weighted operators whole. Nodes that depend on no input are *constant*:
-they are evaluated where their value is needed (:class:`topograph.capturing.weights.Binding`), so
-masks, weight normalisation and position tables fold away.
+The graph comes from the first exporter that can read the model
+(:mod:`topograph.capturing.exporting`): functional, shapes fixed for one sample, weighted operators
+whole. Nodes that depend on no input are *constant*: they are evaluated where their value is needed
+(:class:`topograph.capturing.values.Values`), so masks, weight normalisation and position tables
+fold away.
 
 A :class:`Trace` holds no weight: it is a plan, made once a model and input shape, that stays valid
 while training changes the weights.
