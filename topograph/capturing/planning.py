@@ -145,8 +145,15 @@ class Planner:
 
     def _halve(self, node: fx.Node) -> None:
         signal: Any = node.args[0]
-        if self.carries(signal):
+        if not self.carries(signal):
+            return
+        value = _first_of_halves(signal, node)
+        if value is None:
             self.add(node, [signal], rules.first_half)
+        elif self.carries(value):
+            self.transparent(node, value, Fact(self.fresh()))
+        else:  # a gated constant: no path leads on, and the gate only steers
+            self.steps[node] = Step(node, (signal,), refused)
 
     def _cast(self, node: fx.Node) -> None:
         if self.carries(node.args[0]) and node.meta.get("val") is not None:
@@ -227,6 +234,20 @@ class Planner:
             return
         rule = windows.total if packet(node) in words.SUMS else windows.mean
         self.add(node, [signal], rule, Fact(self.fresh(), fact.gate, over))
+
+
+def _first_of_halves(signal: fx.Node, node: fx.Node) -> Any:
+    """Return what is gated by a gated linear unit, if both halves are joined just before it."""
+    if packet(signal) is not aten.cat:
+        return None
+    parts: Any = signal.args[0]
+    dims = len(shape_of(node))
+    joined: Any = signal.args[1] if len(signal.args) > 1 else 0
+    halved: Any = node.args[1] if len(node.args) > 1 else -1
+    joined_there = joined % dims == halved % dims
+    if len(parts) != 2 or not joined_there or shape_of(parts[0]) != shape_of(node):
+        return None
+    return parts[0]
 
 
 #: Re-addressing operators whose result has the same elements in the same places.

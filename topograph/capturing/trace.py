@@ -1,7 +1,8 @@
 """What a model computes: one functional graph of ATen operators, without touching the model.
 
-The graph comes from ``torch.export`` (non-strict) and ``run_decompositions({})``: functional,
-shapes fixed for one sample, weighted operators whole. Nodes that depend on no input are *constant*:
+The graph comes from ``torch.export`` (non-strict) and ``run_decompositions``: functional, shapes
+fixed for one sample, weighted operators whole; only recurrent layers and products of many spellings
+(einsum, bilinear) are written out. Nodes that depend on no input are *constant*:
 they are evaluated where their value is needed (:class:`topograph.capturing.weights.Binding`), so
 masks, weight normalisation and position tables fold away.
 
@@ -20,6 +21,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from topograph.capturing.fingerprint import fingerprint
+from topograph.capturing.products import PRODUCTS
+from topograph.capturing.recurrence import RECURRENCE
 from topograph.capturing.undisturbed import quiet, undisturbed
 from topograph.errors import TopographError
 
@@ -259,7 +262,7 @@ def _export(
     # run_decompositions in-place writes on views would be lost to a reader of the graph.
     with undisturbed(model), quiet(), torch.no_grad():
         program = torch.export.export(model, arguments, keywords or None, strict=False)
-        return program.run_decompositions({})
+        return program.run_decompositions({**PRODUCTS, **RECURRENCE})
 
 
 def _varying(graph: fx.Graph, inputs: Sequence[fx.Node]) -> frozenset[str]:
