@@ -375,7 +375,12 @@ class Unruly(nn.Module):
         ("resnet", torch.zeros(1, 6), {}, "expected a torch.nn.Module"),
         (mlp(), torch.zeros(1, 7), {}, "does not run on example_input"),
         (mlp(), torch.zeros(1, 6), {"masks": {"9.weight": torch.ones(1)}}, "no parameter"),
-        (Unruly(), torch.zeros(1, 5, 3), {}, 'aten.sort.default in module "inner" \\(Sorting\\)'),
+        (
+            Unruly(),
+            torch.zeros(1, 5, 3),
+            {"opaque": "refuse"},
+            'aten.sort.default in module "inner" \\(Sorting\\)',
+        ),
         (nn.Conv2d(3, 64, 3), torch.zeros(1, 3, 99, 99), {"granularity": "unit"}, "10,000,000"),
         (nn.Sequential(nn.Linear(2, 1), nn.Sigmoid()), torch.zeros(1), {}, "does not run"),
     ],

@@ -30,7 +30,7 @@ def assemble(layout: Layout, binding: Binding) -> LayeredGraph:
         layout.inputs,
         layout.outputs,
         layout.granularity,
-        Coverage(len(layout.operators), total, layout.missing, 0, layout.notes),
+        Coverage(len(layout.operators), total, layout.missing, 0, layout.notes, layout.opaque),
         tuple(records),
     )
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from topograph.capturing.assemble import assemble
 from topograph.capturing.layout import layout
-from topograph.capturing.plan import plan
+from topograph.capturing.plan import check_opaque, plan
 from topograph.capturing.trace import ExampleInput, trace
 from topograph.capturing.unit_edges import check_size
 from topograph.capturing.weights import Binding, Masks
@@ -20,6 +20,7 @@ def capture(
     masks: Masks | None = None,
     granularity: str = "channel",
     norm: str = "identity",
+    opaque: str = "group",
 ) -> LayeredGraph:
     """Turn a PyTorch model into the layered graph of its weights.
 
@@ -45,6 +46,10 @@ def capture(
         ``"identity"``: normalisation is transparent; ``"scale"``: it multiplies what flows into
         a channel by |γ|/√(var + ε) (layer, group and RMS norms: by |γ|). Constants that the model
         itself multiplies activations by, learnt (layer scale) or not, count in both.
+    opaque
+        ``"group"``: an operator without a rule, or whose reads depend on the data, is an even
+        average of all that it may depend on, and is listed in ``coverage.opaque``; ``"refuse"``:
+        it is an error.
 
     Returns
     -------
@@ -55,7 +60,8 @@ def capture(
     ------
     TopographError
         For an argument of the wrong kind, a model that does not run on the example, an operator
-        that has no rule, masks that do not fit, NaN weights, or a unit graph beyond the limit.
+        that is opaque (with ``opaque="refuse"``), masks that do not fit, NaN weights, or a unit
+        graph beyond the limit.
 
     References
     ----------
@@ -76,6 +82,7 @@ def capture(
     check_choice(granularity, "granularity", ("channel", "unit"))
     check_choice(norm, "norm", ("identity", "scale"))
     traced = trace(model, example_input)
+    check_opaque(plan(traced, norm), opaque)
     binding = Binding(traced, model, masks)
     if granularity == "unit":
         check_size(plan(traced, norm), binding)

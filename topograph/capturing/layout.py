@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ def layout(
     Raises
     ------
     TopographError
-        If a path meets an operator without a rule, or no path leads to the outputs.
+        If an opaque operator connects too many nodes, or no path leads to the outputs.
     """
     check_choice(granularity, "granularity", ("channel", "unit"))
     check_choice(norm, "norm", ("identity", "scale"))
@@ -66,7 +67,7 @@ def layout(
         for node in trace.inputs
         if node not in steps.inputs
     ]
-    made = settle(propagation, missing_operators(trace, steps), notes)
+    made = replace(settle(propagation, missing_operators(trace, steps), notes), opaque=steps.opaque)
     known[granularity, norm] = made, constants.read
     return made
 

@@ -27,6 +27,8 @@ from topograph.capturing.mixing import (
     spatial_axes,
 )
 from topograph.capturing.nodes import Nodes, Provisional
+from topograph.capturing.opaque import All, Crossed, Even, Opaque, Written
+from topograph.capturing.opaque_nodes import crossed, even, unknown, written
 from topograph.capturing.partition import check_channels, first_kinds
 from topograph.capturing.plan import Plan
 from topograph.capturing.readings import reads, vocabulary
@@ -166,6 +168,8 @@ class Propagation:
             return self._joined(step, call, signals)
         if rule in (rules.readdress, rules.pad, rules.first_half):
             return first.moved(lambda tensor: rule(call, tensor))
+        if isinstance(rule, Opaque | Crossed):
+            return self._opaque(step, call, signals)
         if rule in _MIXING or isinstance(rule, Average):
             return self._mixture(step, call, first, shape)
         if len(signals) == 1:
@@ -203,6 +207,26 @@ class Propagation:
             images = [g for g in self.by_element if self.first_kinds.get(g.node) == "conv"]
             check_channels(self.nodes, images, signal.ids.flatten(-axes).flatten(0, -2))
         return mix_windows(self.nodes, call, rule, signal, shape, self.exact)
+
+    def _opaque(self, step: Step, call: Call, signals: list[Signal]) -> Signal:
+        rule: Any = step.rule
+        if isinstance(rule, All):
+            return unknown(self.nodes, call, signals, self.exact)
+        if isinstance(rule, Even):
+            return even(self.nodes, call, rule, signals[0], self.exact)
+        if isinstance(rule, Written):
+            terms = written(self.nodes, call, rule, signals)
+        elif isinstance(rule, Crossed):
+            terms = crossed(self.nodes, call, rule, signals, self.exact)
+        else:
+            terms = [signal.expand(_shape(step.node)) for signal in signals]
+        if len(terms) == 1:
+            return terms[0]
+        total = terms[0]
+        for count, term in enumerate(terms[1:], start=2):
+            operands = step.operands[:count]
+            total = self.sums.add(step.node, operands[-2:], [total, term], [1.0, 1.0])
+        return total
 
     def _scaled(self, step: Step, call: Call, signal: Signal) -> Signal:
         rule: Any = step.rule

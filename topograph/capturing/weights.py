@@ -113,7 +113,7 @@ def _find_operators(trace: Trace) -> tuple[Operator, ...]:
             continue
         signal, operand = operands
         leaf, chain = _leaf(operand)
-        owners = _parameters(trace, leaf)
+        owners = parameters(trace, leaf)
         if not owners:
             continue
         known = {source.name for source in trace.sources.values()}
@@ -157,7 +157,7 @@ def _call(node: fx.Node, value: Any) -> Any:
     return node.target(value, *node.args[1:], **node.kwargs)
 
 
-def _parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
+def parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
     """Return the parameters that a constant node is computed from, in order."""
     seen: set[fx.Node] = set()
     found: list[Source] = []
@@ -176,7 +176,7 @@ def _parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
 
 def learnt(trace: Trace, node: fx.Node) -> bool:
     """Whether a constant node is a parameter or computed from one."""
-    return bool(_parameters(trace, node))
+    return bool(parameters(trace, node))
 
 
 def _used_as(owner: Source, parameter: str, known: set[str], scope: str) -> str:

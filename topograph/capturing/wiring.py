@@ -96,6 +96,8 @@ class Layout:
     averaged
         Groups in which positions that read different nodes are one node (tokens of different
         depth): such a node stands for the mean of them.
+    opaque
+        (operator, module, reason) of the operators that count as an even average.
     """
 
     granularity: str
@@ -109,6 +111,7 @@ class Layout:
     missing: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     averaged: frozenset[str] = frozenset()
+    opaque: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def n_nodes(self) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx, nn
 
-from topograph.capturing.plan import Plan, plan
+from topograph.capturing.plan import Plan, check_opaque, plan
 from topograph.capturing.trace import ExampleInput, trace
 from topograph.capturing.weights import Binding, Masks, Operator
 from topograph.check import check_choice
@@ -75,6 +75,7 @@ def path_flow(
     masks: Masks | None = None,
     norm: str = "identity",
     dtype: torch.dtype | None = None,
+    opaque: str = "group",
 ) -> PathFlow:
     """Sum path weights through a model's tensors: the tensor path.
 
@@ -101,6 +102,9 @@ def path_flow(
         ``torch.float64`` or ``torch.float32``. By default float64, except for models of more than
         5e8 multiplications a sample and no float64 weights, which are computed in float32 (shares
         within 3e-6) and again in float64 if float32 does not hold their range.
+    opaque
+        What becomes of operators without a rule, or whose reads depend on the data: ``"group"``,
+        an even average of all that they may depend on, or ``"refuse"``.
 
     Returns
     -------
@@ -110,8 +114,8 @@ def path_flow(
     Raises
     ------
     TopographError
-        If the model cannot be captured, a path meets an operator without a rule, a mask does not
-        fit, or the path weights of one tensor span more than the range of the type.
+        If the model cannot be captured, a path meets an opaque operator that is to be refused, a
+        mask does not fit, or the path weights of one tensor span more than the range of the type.
 
     References
     ----------
@@ -143,6 +147,7 @@ def path_flow(
 
     traced = trace(model, example_input)
     steps = plan(traced, norm)
+    check_opaque(steps, opaque)
     binding = Binding(traced, model, masks)
     groups = layout(traced, binding, norm=norm)
     for attempt in _types(steps, binding, dtype):
