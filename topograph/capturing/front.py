@@ -21,6 +21,7 @@ def capture(
     granularity: str = "channel",
     norm: str = "identity",
     opaque: str = "group",
+    tokens: str = "merge",
 ) -> LayeredGraph:
     """Turn a PyTorch model into the layered graph of its weights.
 
@@ -50,6 +51,11 @@ def capture(
         ``"group"``: an operator without a rule, or whose reads depend on the data, is an even
         average of all that it may depend on, and is listed in ``coverage.opaque``; ``"refuse"``:
         it is an error.
+    tokens
+        At channel granularity, where the positions of an activation read different nodes (a class
+        token beside patches, tokens mixed by a linear layer): ``"merge"``: a feature is one node,
+        which reads the mean over positions; ``"split"``: positions that read differently are
+        groups of their own, as they are at unit granularity. Convolutions always read the mean.
 
     Returns
     -------
@@ -86,4 +92,4 @@ def capture(
     binding = Binding(traced, model, masks)
     if granularity == "unit":
         check_size(plan(traced, norm), binding)
-    return assemble(layout(traced, binding, granularity, norm), binding)
+    return assemble(layout(traced, binding, granularity, norm, tokens), binding)

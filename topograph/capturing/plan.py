@@ -49,7 +49,7 @@ class Plan:
     @property
     def opaque(self) -> tuple[tuple[str, str, str], ...]:
         """Operator, module and reason of what is not known, or depends on the data, on paths."""
-        found = []
+        found: list[tuple[str, str, str]] = []
         for step in self.steps:
             if isinstance(step.rule, Opaque) and step.rule.reason:
                 module = scope_of(step.made_by)[0]

@@ -231,6 +231,7 @@ class _Settling:
             reading.gain,
             targets,
             None if (factor == 1).all() else factor,
+            reading.places,
         )
 
     def _identity(self) -> Iterable[Block]:

@@ -76,6 +76,7 @@ def path_flow(
     norm: str = "identity",
     dtype: torch.dtype | None = None,
     opaque: str = "group",
+    tokens: str = "merge",
 ) -> PathFlow:
     """Sum path weights through a model's tensors: the tensor path.
 
@@ -105,6 +106,8 @@ def path_flow(
     opaque
         What becomes of operators without a rule, or whose reads depend on the data: ``"group"``,
         an even average of all that they may depend on, or ``"refuse"``.
+    tokens
+        The groups of ``share``: ``"merge"`` or ``"split"``, as in :func:`topograph.capture`.
 
     Returns
     -------
@@ -149,7 +152,7 @@ def path_flow(
     steps = plan(traced, norm)
     check_opaque(steps, opaque)
     binding = Binding(traced, model, masks)
-    groups = layout(traced, binding, norm=norm)
+    groups = layout(traced, binding, norm=norm, tokens=tokens)
     for attempt in _types(steps, binding, dtype):
         flow = _flow(steps, binding, groups, attempt)
         if flow is not None:
