@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -152,3 +154,48 @@ def test_nothing_is_left_of_the_spelling() -> None:
     model = Written(lambda self, x: torch.einsum("bc,cd->bd", x, self.w), w=weight(3, 2))
     graph = trace(model, torch.zeros(1, 3)).graph
     assert not any("einsum" in str(node.target) for node in graph.nodes)
+
+
+def test_a_matrix_multiplied_element_by_element_is_said_to_be_no_connection() -> None:
+    model = Written(lambda self, x: (x.unsqueeze(-2) * self.w).sum(-1), w=weight(5, 4))
+    graph, flow = prove(model, torch.zeros(1, 3, 4))
+    assert math.exp(flow.log_total) == pytest.approx(3 * model.w.abs().sum().item(), rel=1e-6)
+    reason = "multiplies element by element: a factor, no connection"
+    assert graph.coverage.missing == (("w", reason),)
+
+
+class LowRank(nn.Module):
+    """A frozen layer with a low-rank addition, as LoRA has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.down, self.up = (
+            nn.Linear(4, 5),
+            nn.Linear(4, 2, bias=False),
+            nn.Linear(2, 5, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.up(self.down(x)) * 4.0
+
+
+def test_a_low_rank_addition_is_two_layers_beside_the_base() -> None:
+    model = LowRank()
+    names = ("base.weight", "down.weight", "up.weight")
+    state = dict(model.named_parameters())
+    leaves = {name: state[name].detach().abs().requires_grad_() for name in names}
+    base, down, up = leaves.values()
+    x = torch.ones(4)
+    total = (base @ x + 4.0 * (up @ down @ x)).sum()
+    graph = against_autograd(model, torch.zeros(1, 4), total, leaves)
+    assert graph.coverage.missing == ()
+
+
+@pytest.mark.parametrize("kind", ["spectral_norm", "orthogonal"])
+def test_a_parametrised_convolution_has_the_weight_that_it_computes(kind: str) -> None:
+    model = nn.Conv2d(3, 4, 3, padding=1)
+    model = getattr(torch.nn.utils.parametrizations, kind)(model).eval()
+    graph, _ = prove(model, torch.zeros(1, 3, 4, 4))
+    (block,) = graph.weight_blocks
+    expected = model.weight.detach().abs().double().sum((2, 3))
+    np.testing.assert_allclose(block.matrix.toarray(), expected, rtol=1e-5)

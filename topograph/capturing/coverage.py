@@ -8,6 +8,7 @@ from torch import fx
 
 from topograph.capturing.opaque import Opaque
 from topograph.capturing.plan import Plan
+from topograph.capturing.rules import scaled
 from topograph.capturing.trace import Trace, shape_of
 from topograph.capturing.vocabulary import MULTIPLYING, SOFTMAX
 from topograph.capturing.weights import operators, packet, parameters, public_name
@@ -83,6 +84,16 @@ def missing_operators(trace: Trace, plan: Plan) -> tuple[tuple[str, str], ...]:
                 for owner in parameters(trace, node)
             ]
             reason = f"read by the opaque {step.made_by.target}"
+            missing += [(public_name(owner.name, known), reason) for owner in owners]
+        elif step.rule is scaled:
+            # A factor for every channel is a gain; a matrix of them may be a weight written out.
+            owners = [
+                owner
+                for node in step.node.all_input_nodes
+                if not trace.varies(node) and sum(size > 1 for size in shape_of(node)) > 1
+                for owner in parameters(trace, node)
+            ]
+            reason = "multiplies element by element: a factor, no connection"
             missing += [(public_name(owner.name, known), reason) for owner in owners]
     return tuple(dict.fromkeys(missing))
 

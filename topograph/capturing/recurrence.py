@@ -19,7 +19,7 @@ aten = torch.ops.aten
 
 #: Largest number of steps (of all layers and directions together) that are written out. A recurrent
 #: layer with more stays one operator.
-STEP_LIMIT = 256
+STEP_LIMIT = 128
 
 State = tuple[Tensor, ...]
 
