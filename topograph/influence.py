@@ -84,6 +84,8 @@ def check_influence(
             if op not in moved or op.kind == "embedding":  # which reads no other node
                 continue
             signal = wiring.form.signal(moved[op])
+            if wiring.places is not None:
+                signal = signal[..., torch.from_numpy(wiring.places)]
             if layout.granularity == "channel":
                 signal = signal.any(-1)
             found = signal.numpy().reshape(-1)

@@ -348,13 +348,18 @@ def test_half_precision_and_frozen_weights() -> None:
     np.testing.assert_array_equal(dense(graph, "input", "0"), model[0].weight.abs().double())
 
 
+class Sorting(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sort(-1)[0]
+
+
 class Unruly(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.inner = nn.LSTM(3, 4)
+        self.inner = Sorting()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x)[0]
+        return self.inner(x)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +375,12 @@ class Unruly(nn.Module):
         ("resnet", torch.zeros(1, 6), {}, "expected a torch.nn.Module"),
         (mlp(), torch.zeros(1, 7), {}, "does not run on example_input"),
         (mlp(), torch.zeros(1, 6), {"masks": {"9.weight": torch.ones(1)}}, "no parameter"),
-        (Unruly(), torch.zeros(1, 5, 3), {}, 'aten.lstm.input in module "inner" \\(LSTM\\)'),
+        (
+            Unruly(),
+            torch.zeros(1, 5, 3),
+            {"opaque": "refuse"},
+            'aten.sort.default in module "inner" \\(Sorting\\)',
+        ),
         (nn.Conv2d(3, 64, 3), torch.zeros(1, 3, 99, 99), {"granularity": "unit"}, "10,000,000"),
         (nn.Sequential(nn.Linear(2, 1), nn.Sigmoid()), torch.zeros(1), {}, "does not run"),
     ],

@@ -359,4 +359,4 @@ def test_an_operator_without_rule_is_named_with_its_module() -> None:
 
     model = nn.Sequential(nn.Linear(3, 3), Running(), nn.Linear(3, 1))
     with pytest.raises(TopographError, match=r'cumsum.* in module "1" \(Running\)'):
-        path_flow(model, torch.zeros(1, 3))
+        path_flow(model, torch.zeros(1, 3), opaque="refuse")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from topograph.errors import TopographError
 from topograph.flow import path_flow
 
 DOUBLE = torch.float64
@@ -223,7 +222,7 @@ def test_normalisation_is_transparent_or_a_gain(norm: nn.Module) -> None:
     assert total(norm, norm="scale") == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_filter_that_depends_on_the_input_is_refused() -> None:
+def test_a_filter_that_depends_on_the_input_carries_paths_as_well() -> None:
     class Dynamic(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -232,8 +231,11 @@ def test_a_filter_that_depends_on_the_input_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x @ self.maker(x).view(3, 3)
 
-    with pytest.raises(TopographError, match="has no rule"):
-        path_flow(Dynamic(), torch.zeros(1, 3))
+    model = Dynamic()
+    # Either with the other at 1: three filters read three inputs, and are nine sums themselves.
+    expected = 9 + float(model.maker.weight.detach().abs().sum())
+    flow = path_flow(model, torch.zeros(1, 3))
+    assert math.exp(flow.log_total) == pytest.approx(expected, rel=1e-6)
 
 
 FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

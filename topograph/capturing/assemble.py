@@ -52,14 +52,15 @@ def assemble(layout: Layout, binding: Binding) -> LayeredGraph:
         made = list((unit_blocks if exact else channel_blocks)(layout, groups, wiring, binding))
         blocks += made
         records.append(_record(groups, wiring, binding, made))
-    total = len(layout.operators) + len(layout.missing)
+    modelled = len({wiring.operator.name for wiring in layout.operators})
+    total = modelled + len(layout.missing)
     return LayeredGraph(
         layout.groups,
         (*merge(blocks), *layout.identity),
         layout.inputs,
         layout.outputs,
         layout.granularity,
-        Coverage(len(layout.operators), total, layout.missing, 0, layout.notes),
+        Coverage(modelled, total, layout.missing, 0, layout.notes, layout.opaque),
         tuple(records),
     )
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from topograph.capturing.opaque import Opaque
+from topograph.capturing.operators import parameters_of
 from topograph.capturing.plan import Plan
-from topograph.capturing.trace import Trace
+from topograph.capturing.rules import scaled
+from topograph.capturing.trace import Trace, shape_of
 from topograph.capturing.vocabulary import MULTIPLYING, SOFTMAX
-from topograph.capturing.weights import operators, packet
+from topograph.capturing.weights import operators, packet, public_name
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Coverage:
         Units whose influence on the network was checked against the graph.
     notes
         What else a reader should know.
+    opaque
+        (operator, module, reason) of the operators on paths that count as an even average of all
+        that they may depend on.
 
     Examples
     --------
@@ -38,6 +44,7 @@ class Coverage:
     missing: tuple[tuple[str, str], ...] = ()
     verified: int = 0
     notes: tuple[str, ...] = ()
+    opaque: tuple[tuple[str, str, str], ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.modelled} of {self.total} weighted operators modelled"]
@@ -47,14 +54,49 @@ class Coverage:
             parts.append("not " + ", ".join(listed) + (f" and {more} more" if more else ""))
         if self.verified:
             parts.append(f"influence of {self.verified} units verified")
-        return "; ".join([*parts, *self.notes])
+        return "; ".join([*parts, *self.opaque_lines(), *self.notes])
+
+    def opaque_lines(self) -> list[str]:
+        """Return a sentence for each reason why operators are opaque."""
+        alike: dict[tuple[str, str], list[str]] = {}
+        for name, module, reason in self.opaque:
+            alike.setdefault((name, reason), []).append(module)
+        lines = []
+        for (name, reason), modules in alike.items():
+            named = [module for module in modules if module]
+            where = f" in {named[0]}" if named else ""
+            more = f" and {len(modules) - 1} more" if len(modules) > 1 else ""
+            lines.append(f"opaque: {name}{where}{more} ({reason})")
+        return lines
 
 
 def missing_operators(trace: Trace, plan: Plan) -> tuple[tuple[str, str], ...]:
     """Return name and reason for every use of a weight that lies on no path."""
     modelled = set(plan.operators)
     live = {step.node: set(step.operands) for step in plan.steps}
-    return tuple((op.name, _reason(op.node, live)) for op in operators(trace) if op not in modelled)
+    missing = [(op.name, _reason(op.node, live)) for op in operators(trace) if op not in modelled]
+    known = {source.name for source in trace.sources.values()}
+    for step in plan.steps:
+        if isinstance(step.rule, Opaque) and step.operator is None:
+            owners = [
+                owner
+                for node in step.made_by.all_input_nodes
+                if not trace.varies(node) and len(shape_of(node)) > 1
+                for owner in parameters_of(trace, node)
+            ]
+            reason = f"read by the opaque {step.made_by.target}"
+            missing += [(public_name(owner.name, known), reason) for owner in owners]
+        elif step.rule is scaled:
+            # A factor for every channel is a gain; a matrix of them may be a weight written out.
+            owners = [
+                owner
+                for node in step.node.all_input_nodes
+                if not trace.varies(node) and sum(size > 1 for size in shape_of(node)) > 1
+                for owner in parameters_of(trace, node)
+            ]
+            reason = "multiplies element by element: a factor, no connection"
+            missing += [(public_name(owner.name, known), reason) for owner in owners]
+    return tuple(dict.fromkeys(missing))
 
 
 def _reason(node: fx.Node, live: dict[fx.Node, set[fx.Node]]) -> str:
@@ -68,8 +110,10 @@ def _reason(node: fx.Node, live: dict[fx.Node, set[fx.Node]]) -> str:
         seen.add(current)
         for user in current.users:
             if user in live and current not in live[user]:
+                if packet(user) in MULTIPLYING:
+                    return "gate"
                 if scored or "attention" in str(user.target):
                     return "query or key of an attention"
-                return "gate" if packet(user) in MULTIPLYING else f"only steers {user.target}"
+                return f"only steers {user.target}"
             queue.append((user, scored or packet(user) in SOFTMAX))
     return "no path leads from it to the outputs"

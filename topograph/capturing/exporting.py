@@ -18,6 +18,8 @@ from torch.func import functional_call
 from topograph.capturing.calling import Leaves, shapes_of
 from topograph.capturing.failing import first_line, line_of, place_of_failure
 from topograph.capturing.hollow import stand_in
+from topograph.capturing.products import PRODUCTS
+from topograph.capturing.recurrence import RECURRENCE
 from topograph.capturing.undisturbed import quiet, undisturbed
 from topograph.errors import TopographError
 
@@ -94,7 +96,7 @@ def _export(
     with undisturbed(model), quiet(), torch.no_grad():
         arguments, keywords = stand_in(model, (arguments, keywords))
         program = torch.export.export(model, arguments, keywords or None, strict=strict)
-        return program.run_decompositions({})
+        return program.run_decompositions({**PRODUCTS, **RECURRENCE})
 
 
 def _export_by_values(

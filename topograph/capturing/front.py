@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from topograph.capturing.assemble import assemble, check_edges
 from topograph.capturing.layout import layout
-from topograph.capturing.plan import plan
+from topograph.capturing.plan import check_opaque, plan
 from topograph.capturing.trace import ExampleInput, trace
 from topograph.capturing.unit_edges import check_size
 from topograph.capturing.weights import Binding, Masks
@@ -23,6 +23,8 @@ def capture(
     granularity: str = "channel",
     norm: str = "identity",
     weights: Mapping[str, Tensor] | None = None,
+    opaque: str = "group",
+    tokens: str = "merge",
 ) -> LayeredGraph:
     """Turn a PyTorch model into the layered graph of its weights.
 
@@ -53,6 +55,15 @@ def capture(
         meta device or under a fake tensor mode); others go before those in the model. Any mapping:
         each is read when it is used, and dropped
         (:class:`~topograph.capturing.lazy.LazyTensors`).
+    opaque
+        ``"group"``: an operator without a rule, or whose reads depend on the data, is an even
+        average of all that it may depend on, and is listed in ``coverage.opaque``; ``"refuse"``:
+        it is an error.
+    tokens
+        At channel granularity, where the positions of an activation read different nodes (a class
+        token beside patches, tokens mixed by a linear layer): ``"merge"``: a feature is one node,
+        which reads the mean over positions; ``"split"``: positions that read differently are
+        groups of their own, as they are at unit granularity. Convolutions always read the mean.
 
     Returns
     -------
@@ -63,7 +74,8 @@ def capture(
     ------
     TopographError
         For an argument of the wrong kind, a model that does not run on the example, an operator
-        that has no rule, masks that do not fit, NaN weights, or a graph beyond the limit of edges.
+        that is opaque (with ``opaque="refuse"``), masks that do not fit, NaN weights, or a graph
+        beyond the limit of edges.
 
     References
     ----------
@@ -84,10 +96,11 @@ def capture(
     check_choice(granularity, "granularity", ("channel", "unit"))
     check_choice(norm, "norm", ("identity", "scale"))
     traced = trace(model, example_input)
+    check_opaque(plan(traced, norm), opaque)
     binding = Binding(traced, model, masks, weights)
     if granularity == "unit":
         check_size(plan(traced, norm), binding)
-    made = layout(traced, binding, granularity, norm)
+    made = layout(traced, binding, granularity, norm, tokens)
     if granularity == "channel":
         check_edges(made, binding)
     return assemble(made, binding)

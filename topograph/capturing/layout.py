@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,12 +22,16 @@ from topograph.capturing.wiring import Wiring as Wiring
 from topograph.check import check_choice
 
 _KNOWN: weakref.WeakKeyDictionary[
-    Trace, dict[tuple[str, str], tuple[Layout, dict[fx.Node, Any]]]
+    Trace, dict[tuple[str, str, str], tuple[Layout, dict[fx.Node, Any]]]
 ] = weakref.WeakKeyDictionary()
 
 
 def layout(
-    trace: Trace, binding: Values, granularity: str = "channel", norm: str = "identity"
+    trace: Trace,
+    binding: Values,
+    granularity: str = "channel",
+    norm: str = "identity",
+    tokens: str = "merge",
 ) -> Layout:
     """Return the layout of a traced model, from a cache while its constants are the same.
 
@@ -40,16 +45,21 @@ def layout(
         weighted operator's result.
     norm
         ``"identity"``: normalisations are transparent; ``"scale"``: they multiply by |γ|/√(var+ε).
+    tokens
+        ``"merge"``: positions that read different nodes are one node, which reads their mean;
+        ``"split"``: they are nodes of their own.
 
     Raises
     ------
     TopographError
-        If a path meets an operator without a rule, or no path leads to the outputs.
+        If an opaque operator connects too many nodes, or no path leads to the outputs.
     """
     check_choice(granularity, "granularity", ("channel", "unit"))
     check_choice(norm, "norm", ("identity", "scale"))
+    check_choice(tokens, "tokens", ("merge", "split"))
+    key = granularity, norm, tokens
     known = _KNOWN.setdefault(trace, {})
-    found = known.get((granularity, norm))
+    found = known.get(key)
     if found is not None and _unchanged(found[1], binding):
         return found[0]
     steps = plan(trace, norm)
@@ -57,7 +67,9 @@ def layout(
     partitions: dict[str, Tensor] = {}
     while True:
         try:
-            propagation = Propagation(steps, constants, granularity == "unit", partitions)
+            propagation = Propagation(
+                steps, constants, granularity == "unit", partitions, tokens == "split"
+            )
             break
         except Restart as restart:
             partitions |= restart.partitions
@@ -67,8 +79,8 @@ def layout(
         for node in trace.inputs
         if node not in steps.inputs
     ]
-    made = settle(propagation, missing_operators(trace, steps), notes)
-    known[granularity, norm] = made, constants.read
+    made = replace(settle(propagation, missing_operators(trace, steps), notes), opaque=steps.opaque)
+    known[key] = made, constants.read
     return made
 
 

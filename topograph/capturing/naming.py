@@ -28,6 +28,6 @@ def named(groups: list[Provisional]) -> dict[int, str]:
             name(group, "input" if len(inputs) == 1 else group.node.name)
         elif group.kind == "output":
             name(group, "output")
-        elif group.kind == "sum":
+        elif group.kind in ("sum", "opaque"):
             name(group, scope_of(group.node)[0] or group.node.name)
     return names

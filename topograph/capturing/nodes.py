@@ -46,6 +46,8 @@ class Reading:
         float64 of the same shape, or None for 1.
     factor
         What the result is multiplied by.
+    places
+        The places of the result that read so, if they are not all.
     """
 
     operator: Operator
@@ -53,6 +55,7 @@ class Reading:
     ids: np.ndarray
     gain: np.ndarray | None
     factor: float = 1.0
+    places: np.ndarray | None = None
 
 
 @dataclass(eq=False)

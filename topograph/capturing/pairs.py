@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from topograph.capturing import rules
+from topograph.capturing import opaque, rules
 from topograph.capturing.attention import Average
 from topograph.capturing.attention import attention as mean_of_values
 from topograph.capturing.steps import Fact
@@ -125,6 +125,8 @@ def contraction(planner: Planner, node: fx.Node) -> None:
         size = planner.facts[softmax[0]].softmax or 1
         values = operands[0] if softmax[0] is operands[1] else operands[1]
         planner.add(node, [values], Average(size))
+    elif len(operands) == 2:
+        opaque.crossed(planner, node)
     else:
         planner.unknown(node)
 

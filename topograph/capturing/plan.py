@@ -1,7 +1,7 @@
 """Which steps do the paths of a traced model take from its inputs to its outputs.
 
 Decided once a trace, without weights. Only what the outputs need along paths is kept, so that an
-operator without a rule is refused only where a path would have to pass it.
+operator without a rule counts as opaque only where a path has to pass it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from topograph.capturing.opaque import Opaque
 from topograph.capturing.planning import Planner
 from topograph.capturing.rules import multiply_adds
-from topograph.capturing.steps import Step, refused
-from topograph.capturing.trace import Trace
+from topograph.capturing.steps import Step
+from topograph.capturing.trace import Trace, place_of, scope_of
 from topograph.capturing.weights import Operator
+from topograph.check import check_choice
+from topograph.errors import TopographError
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,16 @@ class Plan:
     beside: tuple[Step, ...] = ()
 
     @property
+    def opaque(self) -> tuple[tuple[str, str, str], ...]:
+        """Operator, module and reason of what is not known, or depends on the data, on paths."""
+        found: list[tuple[str, str, str]] = []
+        for step in self.steps:
+            if isinstance(step.rule, Opaque) and step.rule.reason:
+                module = scope_of(step.made_by)[0]
+                found.append((str(step.made_by.target), module, step.rule.reason))
+        return tuple(dict.fromkeys(found))
+
+    @property
     def operators(self) -> tuple[Operator, ...]:
         """The uses of weights that paths run through."""
         return tuple(step.operator for step in self.steps if step.operator is not None)
@@ -59,10 +72,6 @@ def plan(trace: Trace, norm: str = "identity") -> Plan:
     norm
         ``"identity"``: normalisations are transparent; ``"scale"``: they multiply by |γ|/√(var+ε).
 
-    Raises
-    ------
-    TopographError
-        If a path meets an operator that has no rule.
     """
     # A plan refers to its trace, so a table by trace would keep both for ever.
     known: dict[str, Plan] = trace.__dict__.setdefault("_plans", {})
@@ -73,8 +82,27 @@ def plan(trace: Trace, norm: str = "identity") -> Plan:
     return known[norm]
 
 
+def check_opaque(plan: Plan, opaque: str) -> None:
+    """Refuse a plan with opaque operators if ``opaque`` is ``"refuse"``.
+
+    Raises
+    ------
+    TopographError
+        That names the first opaque operator and its module; or for another value than ``"group"``.
+    """
+    check_choice(opaque, "opaque", ("group", "refuse"))
+    for step in plan.steps if opaque == "refuse" else ():
+        if isinstance(step.rule, Opaque) and step.rule.reason:
+            raise TopographError(
+                f"{place_of(step.made_by)} is opaque: {step.rule.reason}",
+                'pass opaque="group" to take it as an even average, take the part of the model '
+                "before or after it, or replace it by operators that have a rule (linear, "
+                "convolution, pooling, re-addressing, sums, gates, pointwise functions)",
+            )
+
+
 def _needed(planner: Planner) -> Plan:
-    """Keep what the outputs need along paths, and refuse what has no rule there."""
+    """Keep what the outputs need along paths."""
     trace = planner.trace
     outputs = [node for node in trace.outputs if node in planner.facts]
     live: set[fx.Node] = set(outputs)
@@ -82,9 +110,6 @@ def _needed(planner: Planner) -> Plan:
         if node in live and node in planner.steps:
             live.update(planner.steps[node].operands)
     steps = tuple(step for node, step in planner.steps.items() if node in live)
-    for step in steps:
-        if step.rule is refused:
-            refused(step.node)
     last: dict[fx.Node, int] = {}
     for index, step in enumerate(steps):
         last.update(dict.fromkeys(step.operands, index))

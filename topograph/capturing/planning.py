@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from topograph.capturing import pairs, rules, windows
+from topograph.capturing import opaque, pairs, rules, windows
 from topograph.capturing import vocabulary as words
 from topograph.capturing.rules import Rule
-from topograph.capturing.steps import Fact, Step, refused
+from topograph.capturing.steps import Fact, Step, steering
 from topograph.capturing.trace import Trace, shape_of
 from topograph.capturing.weights import Operator, operators, packet
 
@@ -46,6 +46,7 @@ class Planner:
     facts: dict[fx.Node, Fact] = field(default_factory=dict)
     steps: dict[fx.Node, Step] = field(default_factory=dict)
     _numbers: dict[Any, int] = field(default_factory=dict)
+    _several: dict[fx.Node, tuple[tuple[fx.Node, ...], Rule]] = field(default_factory=dict)
     _roots: Iterator[int] = field(default_factory=itertools.count)
 
     def run(self) -> None:
@@ -84,18 +85,27 @@ class Planner:
         self.facts[node] = fact or Fact(self.fresh())
 
     def unknown(self, node: fx.Node, statistic: int | None = None, gate: int = 0) -> None:
-        """Note that a node has no rule for paths."""
+        """Note that it is not known what of its operands a node's value depends on."""
         carried = [n for n in node.all_input_nodes if self.carries(n)]
         if carried:
-            self.add(node, carried, refused, Fact(self.fresh(), gate, statistic))
+            self.add_opaque(node, carried, opaque.All(), Fact(self.fresh(), gate, statistic))
+
+    def add_opaque(
+        self, node: fx.Node, operands: Any, rule: Rule, fact: Fact | None = None
+    ) -> None:
+        """Note an operator that may have several values, each of which has the rule by itself."""
+        self.add(node, operands, rule, fact)
+        if not isinstance(node.meta.get("val"), Tensor):
+            self._several[node] = (tuple(operands), rule)
 
     def transparent(self, node: fx.Node, operand: Any, fact: Fact | None = None) -> None:
         """Note that a node's value is its operand's, broadcast if need be."""
         value = node.meta.get("val")
-        same = not isinstance(value, Tensor) or shape_of(node) == self._shape(operand)
+        same = not isinstance(value, Tensor) or shape_of(node) == self.shape(operand)
         self.add(node, [operand], None if same else rules.broadcast, fact or self.facts[operand])
 
-    def _shape(self, node: fx.Node) -> tuple[int, ...]:
+    def shape(self, node: fx.Node) -> tuple[int, ...]:
+        """Return the shape of a node's value, or of the first of its values."""
         value = node.meta["val"]
         return tuple((value if isinstance(value, Tensor) else value[0]).shape)
 
@@ -117,7 +127,12 @@ class Planner:
         assert isinstance(parent, fx.Node)
         assert isinstance(index, int)
         fact = self.facts[parent]
-        if packet(parent) in words.READDRESSING:
+        if parent in self._several:
+            operands, rule = self._several[parent]
+            if isinstance(rule, opaque.Even) and not node.meta["val"].is_floating_point():
+                rule = opaque.All("it says where in a line something is")
+            self.add(node, operands, rule, Fact(self.fresh(), fact.gate, fact.statistic))
+        elif packet(parent) in words.READDRESSING:
             self.steps[node] = Step(node, (parent,), item=index)
             self.facts[node] = Fact(self._number(node), fact.gate, fact.statistic)
         elif packet(parent) in words.STATISTICS or index == 0:
@@ -127,9 +142,10 @@ class Planner:
 
     def _elementwise(self, node: fx.Node) -> None:
         varying = [n for n in node.all_input_nodes if self.carries(n)]
-        if len(varying) != 1:
-            self.unknown(node)
-        else:
+        if len(varying) > 1:
+            rule = opaque.Each("a function of several activations in the same place")
+            self.add(node, varying, rule)
+        elif varying:
             fact = self.facts[varying[0]]
             rank = words.GATES.get(packet(node), fact.gate)
             if packet(node) in words.CLIPS and packet(varying[0]) in words.ADDING:
@@ -141,12 +157,22 @@ class Planner:
             self.transparent(node, varying[0], Fact(fact.root, rank, fact.statistic, softmax))
 
     def _compare(self, node: fx.Node) -> None:
-        self.unknown(node, gate=max(words.GATES.values()))
+        carried = [n for n in node.all_input_nodes if self.carries(n)]
+        if carried:
+            gate = max(words.GATES.values())
+            self.add(node, carried, opaque.Each("yes or no"), Fact(self.fresh(), gate))
 
     def _halve(self, node: fx.Node) -> None:
         signal: Any = node.args[0]
-        if self.carries(signal):
+        if not self.carries(signal):
+            return
+        value = _first_of_halves(signal, node)
+        if value is None:
             self.add(node, [signal], rules.first_half)
+        elif self.carries(value):
+            self.transparent(node, value, Fact(self.fresh()))
+        else:  # a gated constant: no path leads on, and the gate only steers
+            self.steps[node] = Step(node, (signal,), steering)
 
     def _cast(self, node: fx.Node) -> None:
         if self.carries(node.args[0]) and node.meta.get("val") is not None:
@@ -169,8 +195,12 @@ class Planner:
 
     def _readdress(self, node: fx.Node) -> None:
         signal: Any = node.args[0]
-        if [n for n in node.all_input_nodes if self.carries(n)] != [signal]:
-            self.unknown(node)  # which elements are read depends on the input
+        if any(self.trace.varies(n) for n in node.all_input_nodes if n is not signal):
+            # Which elements are read depends on the input.
+            read = opaque.indexed if packet(node) in opaque.INDEXING else Planner.unknown
+            read(self, node)
+            return
+        if not self.carries(signal):
             return
         fact = self.facts[signal]
         if packet(node) in _ALIASES:
@@ -223,10 +253,26 @@ class Planner:
         fact = self.facts[signal]
         over = fact.root if fact.statistic is None else fact.statistic
         if packet(node) in words.STATISTICS:
-            self.unknown(node, over)
+            axes = opaque.axes_of(node, len(self.shape(signal)))
+            even = opaque.Even(axes, "a statistic counts as the mean")
+            self.add_opaque(node, [signal], even, Fact(self.fresh(), 0, over))
             return
         rule = windows.total if packet(node) in words.SUMS else windows.mean
         self.add(node, [signal], rule, Fact(self.fresh(), fact.gate, over))
+
+
+def _first_of_halves(signal: fx.Node, node: fx.Node) -> Any:
+    """Return what is gated by a gated linear unit, if both halves are joined just before it."""
+    if packet(signal) is not aten.cat:
+        return None
+    parts: Any = signal.args[0]
+    dims = len(shape_of(node))
+    joined: Any = signal.args[1] if len(signal.args) > 1 else 0
+    halved: Any = node.args[1] if len(node.args) > 1 else -1
+    joined_there = joined % dims == halved % dims
+    if len(parts) != 2 or not joined_there or shape_of(parts[0]) != shape_of(node):
+        return None
+    return parts[0]
 
 
 #: Re-addressing operators whose result has the same elements in the same places.
@@ -262,6 +308,9 @@ def _planned() -> dict[Any, Callable[[Planner, fx.Node], None]]:
         (words.MULTIPLYING, pairs.product),
         (words.EXTREMES, pairs.extreme),
         (words.CHOOSING, pairs.choice),
+        (opaque.ALONG | words.PAIRING, opaque.along),
+        (opaque.SAMPLING, opaque.sampled),
+        (opaque.WRITING, opaque.scattered),
         (words.CONTRACTING, pairs.contraction),
         (words.ATTENTION, pairs.attention),
     ]

@@ -27,6 +27,8 @@ from topograph.capturing.mixing import (
     spatial_axes,
 )
 from topograph.capturing.nodes import Nodes, Provisional
+from topograph.capturing.opaque import All, Crossed, Even, Opaque, Written
+from topograph.capturing.opaque_nodes import crossed, even, unknown, written
 from topograph.capturing.partition import check_channels, first_kinds
 from topograph.capturing.plan import Plan
 from topograph.capturing.readings import reads, vocabulary
@@ -74,6 +76,8 @@ class Propagation:
         The values of constants.
     exact
         Whether every position is a node (unit granularity).
+    split
+        Whether positions that read differently are nodes of their own.
     partitions
         Placeholder name to the node of each input element (an index from 0 in the input's shape),
         for inputs whose channels are their nodes; elsewhere every element is one.
@@ -85,16 +89,22 @@ class Propagation:
     """
 
     def __init__(
-        self, plan: Plan, constants: Constants, exact: bool, partitions: Mapping[str, Tensor]
+        self,
+        plan: Plan,
+        constants: Constants,
+        exact: bool,
+        partitions: Mapping[str, Tensor],
+        split: bool = False,
     ) -> None:
         self.plan = plan
         self.constants = constants
         self.exact = exact
+        self.split = split
         self.nodes = Nodes()
         self.values: dict[fx.Node, Value] = {}
         self.by_element: list[Provisional] = []
         self.first_kinds = first_kinds(plan)
-        self.sums = Sums(plan, self.nodes, exact)
+        self.sums = Sums(plan, self.nodes, exact, split)
         for node in plan.inputs:
             self.values[node] = self._input(node, partitions.get(node.name))
         self._steering: list[np.ndarray] = []
@@ -167,6 +177,8 @@ class Propagation:
             return self._joined(step, call, signals)
         if rule in (rules.readdress, rules.pad, rules.first_half):
             return first.moved(lambda tensor: rule(call, tensor))
+        if isinstance(rule, Opaque | Crossed):
+            return self._opaque(step, call, signals)
         if rule in _MIXING or isinstance(rule, Average):
             return self._mixture(step, call, first, shape)
         if len(signals) == 1:
@@ -192,18 +204,39 @@ class Propagation:
 
     def _mixture(self, step: Step, call: Call, signal: Signal, shape: tuple[int, ...]) -> Signal:
         rule: Any = step.rule
+        apart = self.exact or self.split
         if rule is windows.mean or rule is windows.total:
             mean = rule is windows.mean
-            return mix_axes(self.nodes, call, signal, shape, reduced_axes(call), mean, self.exact)
+            return mix_axes(self.nodes, call, signal, shape, reduced_axes(call), mean, apart)
         if rule is attention:
-            return mix_values(self.nodes, call, signal, shape, self.exact)
+            return mix_values(self.nodes, call, signal, shape, apart)
         if isinstance(rule, Average):
-            return mix_product(self.nodes, call, rule.size, signal, shape, self.exact)
+            return mix_product(self.nodes, call, rule.size, signal, shape, apart)
         if not self.exact:
             axes = spatial_axes(call)
             images = [g for g in self.by_element if self.first_kinds.get(g.node) == "conv"]
             check_channels(self.nodes, images, signal.ids.flatten(-axes).flatten(0, -2))
         return mix_windows(self.nodes, call, rule, signal, shape, self.exact)
+
+    def _opaque(self, step: Step, call: Call, signals: list[Signal]) -> Signal:
+        rule: Any = step.rule
+        if isinstance(rule, All):
+            return unknown(self.nodes, call, signals, self.exact)
+        if isinstance(rule, Even):
+            return even(self.nodes, call, rule, signals[0], self.exact)
+        if isinstance(rule, Written):
+            terms = written(self.nodes, call, rule, signals)
+        elif isinstance(rule, Crossed):
+            terms = crossed(self.nodes, call, rule, signals, self.exact)
+        else:
+            terms = [signal.expand(_shape(step.node)) for signal in signals]
+        if len(terms) == 1:
+            return terms[0]
+        total = terms[0]
+        for count, term in enumerate(terms[1:], start=2):
+            operands = step.operands[:count]
+            total = self.sums.add(step.node, operands[-2:], [total, term], [1.0, 1.0])
+        return total
 
     def _scaled(self, step: Step, call: Call, signal: Signal) -> Signal:
         rule: Any = step.rule
@@ -224,28 +257,31 @@ class Propagation:
         assert op is not None
         form = Form.of(op)
         if op.kind == "embedding":
-            reading = vocabulary(self.nodes, op, form, self.exact)
+            readings = [vocabulary(self.nodes, op, form, self.exact)]
         else:
             signal = self._signal(step.operands[0])
-            reading = reads(self.nodes, self.by_element, op, form, signal, self.exact)
+            readings = reads(self.nodes, self.by_element, op, form, signal, self.exact, self.split)
         shape = shape_of(op.node)
         if self.exact:
             index = torch.arange(int(np.prod(shape))).reshape(shape)
         else:
             index = form.by_row(torch.arange(form.groups * form.rows))
         size = int(np.prod(shape)) if self.exact else form.groups * form.rows
-        narrow = narrowed(index, constant_axes(index))
-        group = self.nodes.add("layer", size, op.node, narrow)
-        group.reading = reading
-        group.shape = (shape[1:] if shape[0] == 1 else shape) if self.exact else None
-        start = group.start + 1
-        if self.exact:
-            signal = Signal(index + start)
-        else:
-            signal = Signal(form.by_row(torch.arange(start, start + size)))
+        ids = torch.zeros((), dtype=torch.long)
+        for reading in readings:
+            own = index if len(readings) == 1 else _at_places(form, index, reading.places)
+            group = self.nodes.add("layer", size, op.node, narrowed(own, constant_axes(own)))
+            group.reading = reading
+            group.shape = (shape[1:] if shape[0] == 1 else shape) if self.exact else None
+            if len(readings) == 1:
+                ids = _numbered(form, index, group.start + 1, self.exact)
+            else:
+                ids = torch.where(own >= 0, own + group.start + 1, ids)
+        signal = Signal(ids)
         if op.kind == "addmm":
             call = Call(step.node, self.constants, step.operands)  # type: ignore[arg-type]
-            reading.factor = abs(float(call["alpha"]))
+            for reading in readings:
+                reading.factor = abs(float(call["alpha"]))
             if len(step.operands) > 1:
                 added = self._signal(step.operands[1])
                 beta = abs(float(call["beta"]))
@@ -274,6 +310,25 @@ _MIXING = (
     windows.mean,
     windows.total,
 )
+
+
+def _numbered(form: Form, index: Tensor, start: int, exact: bool) -> Tensor:
+    """Return the ids of a result's elements, with stride 0 along positions if it can be."""
+    if exact:
+        return index + start
+    return form.by_row(torch.arange(start, start + form.groups * form.rows))
+
+
+def _at_places(form: Form, index: Tensor, places: np.ndarray | None) -> Tensor:
+    """Return the index with -1 at all other places of the result."""
+    if places is None:
+        return index
+    inside = torch.zeros(form.groups, form.rows, form.places().shape[1], dtype=torch.bool)
+    inside[..., torch.from_numpy(places)] = True
+    order = form.result(torch.arange(index.numel()).reshape(index.shape)).reshape(-1)
+    flat = torch.zeros(index.numel(), dtype=torch.bool)
+    flat[order] = inside.reshape(-1)
+    return torch.where(flat.reshape(index.shape), index, -1)
 
 
 def _in_order(plan: Plan) -> Iterator[tuple[Step, bool, list[fx.Node]]]:

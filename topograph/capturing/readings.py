@@ -30,8 +30,9 @@ def reads(
     form: Form,
     signal: Signal,
     exact: bool,
-) -> Reading:
-    """Return what an operator reads of a signal.
+    split: bool = False,
+) -> list[Reading]:
+    """Return what an operator reads of a signal: one reading for all places, or several.
 
     Parameters
     ----------
@@ -44,6 +45,9 @@ def reads(
     exact
         Whether positions count (unit granularity). Otherwise columns are read as a whole: places
         that read nothing (padding, constants) are left out, others count the same.
+    split
+        Whether places that read differently have readings of their own (linear layers only; a
+        convolution's windows overlap).
 
     Raises
     ------
@@ -52,7 +56,7 @@ def reads(
     """
     if exact:
         gain = None if signal.gain is None else form.signal(signal.gain).numpy()
-        return Reading(op, form, form.signal(signal.ids).numpy(), gain)
+        return [Reading(op, form, form.signal(signal.ids).numpy(), gain)]
     constant = [
         axis
         for axis in constant_axes(signal.ids, signal.gains)
@@ -63,12 +67,15 @@ def reads(
     only = single(ids, -1)
     held = ids > 0
     count = held.sum(-1).clamp(min=1)
-    if bool((only >= 0).all()):
+    apart = split and form.taps == 1 and bool((ids != ids[..., :1]).any())
+    if not apart and bool((only >= 0).all()):
         gain = None
         if signal.gain is not None:
             gain = ((gains * held).sum(-1) / count).numpy()
-        return Reading(op, form, only.numpy(), gain)
+        return [Reading(op, form, only.numpy(), gain)]
     check_channels(nodes, by_element, ids.flatten(0, 1))
+    if apart:
+        return _classes(op, form, signal)
     rows = torch.arange(only.numel()).reshape(*only.shape, 1).expand(ids.shape)
     factors = gains / count[..., None]
     mixed, gain = nodes.mixed(
@@ -79,4 +86,19 @@ def reads(
         only.numel(),
     )
     shape = tuple(only.shape)
-    return Reading(op, form, mixed.reshape(shape), gain.reshape(shape))
+    return [Reading(op, form, mixed.reshape(shape), gain.reshape(shape))]
+
+
+def _classes(op: Operator, form: Form, signal: Signal) -> list[Reading]:
+    """Return a reading for each set of places that read the same nodes, in order of appearance."""
+    ids = form.signal(signal.ids).numpy()  # (groups, columns, places)
+    gains = form.signal(signal.gains).numpy()
+    keys = np.concatenate([ids, gains], axis=1).reshape(-1, ids.shape[2]).T
+    _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    readings = []
+    for number in np.argsort(first):
+        places = np.flatnonzero(kind.reshape(-1) == number)
+        place = places[0]
+        gain = None if signal.gain is None else gains[..., place]
+        readings.append(Reading(op, form, ids[..., place], gain, places=places))
+    return readings

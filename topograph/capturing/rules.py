@@ -91,6 +91,8 @@ def readdress(call: Call, tensor: Tensor) -> Tensor | Sequence[Tensor]:
         return tensor.reshape(shape_of(call.node))
     if kind in _EXPANDING:
         return tensor.expand(shape_of(call.node))
+    if kind is aten.view_as_real:
+        return tensor.unsqueeze(-1).expand(shape_of(call.node))
     result: Tensor | Sequence[Tensor] = call.again(tensor)
     return result
 
@@ -257,6 +259,7 @@ def plus_bias_signal(call: Call, product: Tensor, bias: Tensor) -> Tensor:
 def _like(value: Any, tensor: Tensor) -> Tensor:
     """Return a number or tensor in the type and place of ``tensor``."""
     if isinstance(value, Tensor):
+        value = value.abs() if value.is_complex() else value
         return value.detach().to(dtype=tensor.dtype, device=tensor.device)
     return torch.tensor(float(value), dtype=tensor.dtype, device=tensor.device)
 

@@ -26,6 +26,10 @@ def settle(
     return _Settling(propagation).layout(tuple(missing), tuple(notes))
 
 
+#: Kinds of groups of which nodes that only steer are left out.
+_LEFT_OUT = ("layer", "sum", "mixed", "opaque")
+
+
 class _Settling:
     """Invariant: sources are never merged (a merged group was read by its sum alone)."""
 
@@ -34,16 +38,13 @@ class _Settling:
         self.all = propagation.nodes.groups
         self.count = propagation.nodes.count
         self.outputs = propagation.outputs
-        read = self._read()
-        # Nodes that gates, queries or keys alone are made of are none of the graph's.
-        steering = np.zeros(self.count, bool)
-        steering[propagation.steering] = True
-        self.dropped = steering & ~read
+        read, self.dropped = self._read(propagation.steering)
         self.groups = [
             group
             for group in self.all
             if group.kind != "mixed"
             and group.merge is None
+            and not self._dropped(group).all()
             and not (_is_tokens(group) and not read[group.start : group.start + group.size].any())
         ]
         self.size = {id(group): int((~self._dropped(group)).sum()) for group in self.groups}
@@ -110,9 +111,7 @@ class _Settling:
         )
 
     def _dropped(self, group: Provisional) -> np.ndarray:
-        """Return which nodes of a group are left out: those of a weight whose rows only steer."""
-        if group.kind != "layer":
-            return np.zeros(group.size, bool)
+        """Return which nodes of a group are left out: those that only steer."""
         return self.dropped[group.start : group.start + group.size]
 
     def _index(self, group: Provisional, index: Tensor) -> Tensor:
@@ -124,26 +123,51 @@ class _Settling:
         return local[index]
 
     def _steering_notes(self) -> Iterable[str]:
+        """Say of which groups nodes are left out: once for all uses of a weight."""
+        alike: dict[object, list[Provisional]] = {}
         for group in self.groups:
+            if self._dropped(group).any():
+                parameters = [
+                    other.reading.operator.parameter
+                    for other in self.all
+                    if other.reading is not None and _heir(other) is group
+                ]
+                alike.setdefault(tuple(parameters) or id(group), []).append(group)
+        for group, *more in alike.values():
             count = int(self._dropped(group).sum())
-            if count and group.reading is not None:
-                name = group.reading.operator.name
-                yield (
-                    f"{count} of the {group.size} nodes of {name} are queries, keys or gates and "
-                    "left out"
-                )
+            others = f" (and of {len(more)} more uses of its weight)" if more else ""
+            yield (
+                f"{count} of the {group.size} nodes of {self.names[id(group)]}{others} are "
+                "queries, keys or gates and left out"
+            )
 
-    def _read(self) -> np.ndarray:
-        """Return which provisional numbers anything reads."""
-        read = np.zeros(self.count + 1, bool)
+    def _read(self, steering: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which provisional numbers anything reads, and which nodes are left out.
+
+        Nodes that gates, queries or keys alone are made of are none of the graph's; what only they
+        are made of is neither. So reads are gathered from the last group to the first.
+        """
+        read = np.zeros(self.count, bool)
+        dropped = np.zeros(self.count, bool)
+        steers = np.zeros(self.count, bool)
+        steers[steering] = True
         for group in self.all:
             if group.reading is not None:
-                read[group.reading.ids] = True
-            for links in group.links:
-                read[links.sources + 1] = True
+                ids = group.reading.ids
+                read[ids[ids > 0] - 1] = True
         for group in self.outputs:
-            read[group.start + 1 : group.start + group.size + 1] = True
-        return read[1:]
+            read[group.start : group.start + group.size] = True
+        for group in reversed(self.all):
+            inside = slice(group.start, group.start + group.size)
+            if group.merge is not None:
+                dropped[inside] = dropped[group.merge.group.start + group.merge.nodes]
+            elif group.kind in _LEFT_OUT:
+                dropped[inside] = steers[inside] & ~read[inside]
+            for links in group.links:
+                out = dropped[group.start + links.targets]
+                read[links.sources[~out]] = True
+                steers[links.sources[out]] = True
+        return read, dropped
 
     def _mixtures_read(self) -> np.ndarray:
         """Return the provisional numbers of the mixed nodes that weights read, sorted."""
@@ -164,6 +188,8 @@ class _Settling:
             if group.kind == "mixed"
             for links in group.links
         )
+        held = ~self.dropped[sources]  # what is left out is read by what is left out alone
+        rows, sources, factors = rows[held], sources[held], factors[held]
         onto = self.final[sources] >= 0
         direct = from_entries(
             rows[onto], self.final[sources[onto]], factors[onto], (n_mixed, self.n_nodes)
@@ -205,6 +231,7 @@ class _Settling:
             reading.gain,
             targets,
             None if (factor == 1).all() else factor,
+            reading.places,
         )
 
     def _identity(self) -> Iterable[Block]:
@@ -214,26 +241,30 @@ class _Settling:
                 continue
             targets, gain = self._targets(group)
             heir = _heir(group)
-            into.setdefault(id(heir), []).extend(
-                (
-                    targets[links.targets] - self.start[id(heir)],
-                    Links(links.targets, links.sources, links.factors * gain[links.targets]),
+            if id(heir) not in self.start:  # all of it only steers
+                continue
+            for links in group.links:
+                held = targets[links.targets] >= 0
+                local, sources = links.targets[held], links.sources[held]
+                into.setdefault(id(heir), []).append(
+                    (
+                        targets[local] - self.start[id(heir)],
+                        Links(local, sources, links.factors[held] * gain[local]),
+                    )
                 )
-                for links in group.links
-            )
         for group in self.groups:
             rows, sources, factors = _entries(into.get(id(group), []))
             if not len(rows):
                 continue
             onto = self.final[sources] >= 0
-            shape = (group.size, self.n_nodes)
+            shape = (self.size[id(group)], self.n_nodes)
             matrix = from_entries(rows[onto], self.final[sources[onto]], factors[onto], shape)
             if not onto.all():
                 mixed = from_entries(
                     rows[~onto],
                     self.mixed[sources[~onto]],
                     factors[~onto],
-                    (group.size, self.mixtures.shape[0]),
+                    (shape[0], self.mixtures.shape[0]),
                 )
                 matrix = added([matrix, product(mixed, self.mixtures)])
             yield from self._split(group, matrix)
@@ -251,7 +282,7 @@ class _Settling:
                     rows[inside],
                     columns[inside] - start,
                     entries.data[inside],
-                    (group.size, size),
+                    (self.size[id(group)], size),
                 )
                 yield Block(self.names[id(source)], self.names[id(group)], block, identity=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 from torch import Tensor, fx
@@ -10,7 +11,6 @@ from topograph.capturing import rules
 from topograph.capturing.rules import Rule
 from topograph.capturing.trace import place_of
 from topograph.capturing.weights import Operator
-from topograph.errors import TopographError
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,15 @@ class Step:
     item: int | None = None
 
     @property
+    def made_by(self) -> fx.Node:
+        """The operator whose value, or one of whose values, the node is."""
+        if self.node.target is operator.getitem:
+            parent = self.node.args[0]
+            assert isinstance(parent, fx.Node)
+            return parent
+        return self.node
+
+    @property
     def rescaling(self) -> bool:
         """Whether the rule may make numbers larger or smaller."""
         return self.rule not in _MOVING
@@ -75,10 +84,6 @@ class Step:
 _MOVING = (rules.readdress, rules.broadcast, rules.join, rules.scatter, rules.pad)
 
 
-def refused(node: fx.Node, *_: Tensor) -> Tensor:
-    """Stand in for a rule where there is none."""
-    raise TopographError(
-        f"{place_of(node)} has no rule for how paths run through it",
-        "take the part of the model before or after it, or replace the operator by ones that have "
-        "a rule (linear, convolution, pooling, re-addressing, sums, gates, pointwise functions)",
-    )
+def steering(node: fx.Node, *_: Tensor) -> Tensor:
+    """Stand in for a rule where no path runs: what the operands are made of only steers."""
+    raise AssertionError(f"{place_of(node)} is on a path")

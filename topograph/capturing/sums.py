@@ -43,11 +43,14 @@ class Sums:
         Where groups are added.
     exact
         Whether every position is a node (unit granularity).
+    split
+        Whether positions that read differently are nodes of their own.
     """
 
-    def __init__(self, plan: Plan, nodes: Nodes, exact: bool) -> None:
+    def __init__(self, plan: Plan, nodes: Nodes, exact: bool, split: bool = False) -> None:
         self.nodes = nodes
         self.exact = exact
+        self.split = split
         self._returned = set(plan.outputs)
         self._steps: dict[fx.Node, Step] = {step.node: step for step in plan.steps}
         self._readers: dict[fx.Node, list[fx.Node]] = {}
@@ -101,7 +104,7 @@ class Sums:
         self, kind: str, node: fx.Node, terms: Sequence[Signal], shape: tuple[int, ...]
     ) -> tuple[Provisional, list[Links]]:
         """Add a group of the nodes that the elements of a value are, and what each term gives."""
-        positions = [] if self.exact else _position_axes(terms, len(shape))
+        positions = [] if self.exact or self.split else _position_axes(terms, len(shape))
         full = [term.expand(shape) for term in terms]
         same = constant_axes(*[t for term in full for t in (term.ids, term.gains)])
         ids = [_rows(narrowed(term.ids, same), positions) for term in full]  # (rows, positions)

@@ -2,7 +2,8 @@
 
 The graph comes from the first exporter that can read the model
 (:mod:`topograph.capturing.exporting`): functional, shapes fixed for one sample, weighted operators
-whole. Nodes that depend on no input are *constant*: they are evaluated where their value is needed
+whole; only recurrent layers and products of many spellings (einsum, bilinear) are written out.
+Nodes that depend on no input are *constant*: they are evaluated where their value is needed
 (:class:`topograph.capturing.values.Values`), so masks, weight normalisation and position tables
 fold away.
 

@@ -25,7 +25,11 @@ READDRESSING = packets(
     " numpy_T swapaxes flip roll lift_fresh_copy repeat tile repeat_interleave unfold diagonal"
     " channel_shuffle native_channel_shuffle pixel_shuffle pixel_unshuffle im2col index_select"
     " index gather expand_as view_as tensor_split hsplit vsplit rot90"
+    " view_as_real"
 )
+
+#: Two elements become one complex number.
+PAIRING = packets("view_as_complex")
 
 #: The result holds elements of a list of tensors.
 JOINING = packets("cat stack concat concatenate hstack vstack")
@@ -46,7 +50,10 @@ POINTWISE = packets(
     " threshold hardshrink softshrink tanhshrink clamp clamp_min clamp_max abs neg exp log log1p"
     " expm1 sqrt rsqrt square erf sin cos sign floor ceil round reciprocal pow dropout"
     " native_dropout alpha_dropout feature_dropout feature_alpha_dropout rrelu rrelu_with_noise"
-    " relu_ positive nan_to_num"
+    " relu_ positive nan_to_num angle conj _conj conj_physical _conj_physical resolve_conj"
+    " resolve_neg real imag complex polar atan2 hypot fmod remainder sinh cosh tan asin acos atan"
+    " asinh acosh atanh log2 log10 exp2 erfc erfinv trunc frac logit logaddexp xlogy lgamma"
+    " floor_divide heaviside"
 )
 
 #: Normalisations as one operator.

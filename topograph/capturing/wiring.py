@@ -58,6 +58,9 @@ class Wiring:
         unit granularity (groups * rows, places of the result).
     factor
         float64 of the shape of ``targets``: what a target is multiplied by; None for 1.
+    places
+        The places of the result that these targets stand for, if they are not all: a use of a
+        weight then has one wiring for each set of places that read the same.
     """
 
     operator: Operator
@@ -66,6 +69,7 @@ class Wiring:
     gain: np.ndarray | None
     targets: np.ndarray
     factor: np.ndarray | None
+    places: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,8 @@ class Layout:
     sites
         Group name to :class:`Site`. A vocabulary has none.
     operators
-        One :class:`Wiring` for every use of a weight that lies on paths.
+        One :class:`Wiring` for every use of a weight that lies on paths (several with
+        ``tokens="split"``, where places read differently).
     mixing
         CSR (number of mixtures, n_nodes): fixed mixtures of nodes that weights read (pooled
         units, merged positions). Stored zeros are connections.
@@ -96,6 +101,8 @@ class Layout:
     averaged
         Groups in which positions that read different nodes are one node (tokens of different
         depth): such a node stands for the mean of them.
+    opaque
+        (operator, module, reason) of the operators that count as an even average.
     """
 
     granularity: str
@@ -109,6 +116,7 @@ class Layout:
     missing: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     averaged: frozenset[str] = frozenset()
+    opaque: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def n_nodes(self) -> int:

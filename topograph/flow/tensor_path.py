@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, fx, nn
 
-from topograph.capturing.plan import Plan, plan
+from topograph.capturing.plan import Plan, check_opaque, plan
 from topograph.capturing.trace import ExampleInput, trace
 from topograph.capturing.weights import Binding, Masks, Operator
 from topograph.check import check_choice
@@ -76,6 +76,8 @@ def path_flow(
     norm: str = "identity",
     dtype: torch.dtype | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    opaque: str = "group",
+    tokens: str = "merge",
 ) -> PathFlow:
     """Sum path weights through a model's tensors: the tensor path.
 
@@ -105,6 +107,11 @@ def path_flow(
     weights
         Values of parameters and buffers by name, for a model that does not hold them, as in
         :func:`topograph.capture`. All |θ| are held in ``dtype`` meanwhile, and the scores.
+    opaque
+        What becomes of operators without a rule, or whose reads depend on the data: ``"group"``,
+        an even average of all that they may depend on, or ``"refuse"``.
+    tokens
+        The groups of ``share``: ``"merge"`` or ``"split"``, as in :func:`topograph.capture`.
 
     Returns
     -------
@@ -114,8 +121,8 @@ def path_flow(
     Raises
     ------
     TopographError
-        If the model cannot be captured, a path meets an operator without a rule, a mask does not
-        fit, or the path weights of one tensor span more than the range of the type.
+        If the model cannot be captured, a path meets an opaque operator that is to be refused, a
+        mask does not fit, or the path weights of one tensor span more than the range of the type.
 
     References
     ----------
@@ -147,8 +154,9 @@ def path_flow(
 
     traced = trace(model, example_input)
     steps = plan(traced, norm)
+    check_opaque(steps, opaque)
     binding = Binding(traced, model, masks, weights)
-    groups = layout(traced, binding, norm=norm)
+    groups = layout(traced, binding, norm=norm, tokens=tokens)
     for attempt in _types(steps, dtype):
         flow = _flow(steps, binding, groups, attempt)
         if flow is not None:

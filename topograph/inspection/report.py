@@ -83,8 +83,9 @@ class Report:
             f"{checked}; {sources}."
         )
         missing = [f"Not modelled: {name}: {reason}." for name, reason in coverage.missing]
+        opaque = [f"{line[0].upper()}{line[1:]}." for line in coverage.opaque_lines()]
         notes = [f"{note.rstrip('.')}." for note in coverage.notes]
-        return (first, *missing, *notes)
+        return (first, *opaque, *missing, *notes)
 
     def figure(self) -> Figure:
         """Return a matplotlib figure of the layers and the distributions."""
