@@ -220,7 +220,7 @@ def structure(model: nn.Module, example_input: ExampleInput) -> Structure:
         made.outputs,
         (*_spans(groups, classes, between), *_identity(made)),
         tuple(_record(groups, wiring, nodes_read(made, wiring)) for wiring in made.operators),
-        Coverage(len(made.operators), total, made.missing, 0, made.notes),
+        Coverage(len(made.operators), total, made.missing, 0, made.notes, made.opaque),
         classes,
         between,
     )
