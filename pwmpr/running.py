@@ -216,7 +216,11 @@ def _carry_out(
         model = model or build_model(settings, options)
         machine = choose_machine(settings, model)
         settings = dataclasses.replace(
-            settings, precision=machine.precision, threads=machine.threads, device=machine.device
+            settings,
+            precision=machine.precision,
+            threads=machine.threads,
+            device=machine.device,
+            optimizer_state=machine.optimizer_state(settings),
         )
         with machine.active():
             trainer = assemble(settings, model, parts, loss, folder, machine)

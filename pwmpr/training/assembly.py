@@ -140,7 +140,8 @@ def finish(trainer: Trainer, parts: Parts) -> dict[str, Any]:
     model, ledger = trainer.model, trainer.ledger
     part, on = (parts.validation, "validation") if parts.test is None else (parts.test, "test")
     held_out = batches(parts, part, trainer.settings, trainer.machine.device)
-    score = evaluate(model, held_out, trainer.objective, trainer.machine)
+    with trainer.computing():
+        score = evaluate(model, held_out, trainer.objective, trainer.machine)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
     trainer.folder.write_model(model.state_dict())
@@ -161,6 +162,7 @@ def finish(trainer: Trainer, parts: Parts) -> dict[str, Any]:
         "epochs": trainer.progress.epoch,
         "steps": trainer.progress.step,
         **trainer.strategy.outcome(trainer),
+        "kernels": trainer.kernels.state_dict(),
         "stopping": stopping and {name: _json(value) for name, value in stopping.items()},
     }
     trainer.folder.write_result(summary)

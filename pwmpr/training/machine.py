@@ -54,6 +54,16 @@ class Machine:
         kind = torch.device(self.device).type
         return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def optimizer_state(self, settings: Settings) -> str:
+        """Return the setting of that name with "auto" resolved.
+
+        On a GPU, gathering every parameter costs launches of its own (not measured), so only
+        sparse kernels, which need it, bring it there.
+        """
+        if settings.optimizer_state != "auto":
+            return settings.optimizer_state
+        return "kept" if self.device == "cpu" or settings.kernels != "masked" else "dense"
+
     def lay_out(self, model: nn.Module) -> None:
         """Move a model to the device and its weights into the fast layout, in place."""
         model.to(self.device)
