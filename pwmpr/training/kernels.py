@@ -17,10 +17,10 @@ class LinearKernels:
     """The rule of a run: a linear layer computes sparsely while its density is less than a number.
 
     ``"masked"``: never; ``"sparse"``: as soon as a weight is missing; a number, or one by parameter
-    name: below that density; ``"auto"``: below the density at which a timing at the start of the run has found each layer to
-    break even. The timing is made once and kept in every checkpoint. So what a layer computes with
-    is a function of masks and checkpoint, and a run that is resumed, hours later on a busier
-    machine, still goes on to the same bits.
+    name: below that density; ``"auto"``: below the density at which a timing at the start of the
+    run has found each layer to break even. The timing is made once and kept in every checkpoint. So
+    what a layer computes with is a function of masks and checkpoint, and a run that is resumed,
+    hours later on a busier machine, still goes on to the same bits.
 
     Parameters
     ----------
@@ -38,7 +38,11 @@ class LinearKernels:
     def __init__(self, wanted: str | float | Mapping[str, float]) -> None:
         self.wanted = wanted
         fixed = {"masked": 0.0, "sparse": 1.0, "auto": 0.0}
-        self.below: float | dict[str, float] = fixed[wanted] if isinstance(wanted, str) else wanted
+        self.below: float | dict[str, float]
+        if isinstance(wanted, Mapping):
+            self.below = dict(wanted)
+        else:
+            self.below = fixed[wanted] if isinstance(wanted, str) else wanted
         self.measured: dict[str, dict[str, Any]] = {}
 
     def start(self, trainer: Trainer) -> None:
