@@ -4,7 +4,8 @@
 
     settings.json        every resolved setting, the model's and data's shape, machine, versions
     metrics.jsonl        one line an epoch, appended and flushed as training goes
-    snapshots.jsonl      one line a topology change: index, cycle, step, density, mask digest
+    snapshots.jsonl      one line a topology change: index, step, density, mask digest, …, and
+                         with sparse kernels the layers that compute sparsely from then on
     masks/step-000.safetensors     the masks of snapshot 0 (`pwmpr.Masks.load`)
     weights/step-000.safetensors   the weights at the end of snapshot 0's training, kept values only
     checkpoints/         see `pwmpr.checkpoints`

@@ -11,7 +11,7 @@ import torch
 import pwmpr
 from pwmpr.breakeven import BreakEven
 from pwmpr.training import kernels as run_kernels
-from pwmpr.training.evaluate import cross_entropy
+from pwmpr.training.objectives import cross_entropy
 from topograph.errors import TopographError
 
 TINY = {
