@@ -197,6 +197,7 @@ def megabytes(way: str, sizes: list[int], density: float) -> float:
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_train_and_tell, args=(there, way, sizes, density))
     process.start()
+    there.close()
     peak: float = here.recv()
     process.join()
     return peak
