@@ -70,12 +70,12 @@ def seconds_to(way: str, seed: int, settings: argparse.Namespace) -> tuple[list[
             **({"density": 0.01 * 1.25**settings.growths, "extensive": False} if grows else {}),
         )
         history = result.history
+    clock.seconds.append(time.process_time() - clock.began)  # the end of the last epoch
     found = []
     for target in TARGETS:
         met = history[history["val_accuracy"] >= target]
         # The step after the one that ended the epoch began when its evaluation had ended.
-        step = int(met["step"].iloc[0]) if len(met) else len(clock.seconds)
-        found.append(clock.seconds[step] if step < len(clock.seconds) else float("inf"))
+        found.append(clock.seconds[int(met["step"].iloc[0])] if len(met) else float("inf"))
     return found, result
 
 
@@ -109,7 +109,11 @@ def main() -> None:
     print("|---|" + "---|" * len(TARGETS))
     for way, found in medians.items():
         cells = [
-            "-" if seconds == float("inf") else f"{seconds:.1f} ({seconds / base:.2f})"
+            "-"
+            if seconds == float("inf")
+            else f"{seconds:.1f}"
+            if base == float("inf")
+            else f"{seconds:.1f} ({seconds / base:.2f})"
             for seconds, base in zip(found, medians["dense"], strict=True)
         ]
         print(f"| {way} | {' | '.join(cells)} |")
