@@ -49,7 +49,7 @@ class Rewire(Strategy):
         """Smooth the dense gradient where it is needed; move weights when they are due."""
         settings, now, stage = trainer.settings, trainer.progress, trainer.stage
         assert stage is not None
-        samples = len(batch[1])
+        samples = trainer.samples
         smooths = self._smooths(trainer)
         if smooths:
             self._smooth(trainer)
@@ -137,7 +137,7 @@ class Rewire(Strategy):
             threshold=self.threshold or settings.threshold,
             gamma=settings.gamma,
             loss=lambda model, pair: trainer.loss(model(pair[0]), pair[1]),
-            batch=batch,
+            batch=trainer.whole(batch),
             ledger=trainer.ledger,
         )
 

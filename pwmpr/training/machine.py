@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -98,7 +99,7 @@ def choose_machine(settings: Settings, model: nn.Module) -> Machine:
     TopographError
         If the device is not there.
     """
-    device = _device(settings.device)
+    device = find_device(settings.device)
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if _fast_bfloat16(device) else "fp32"
@@ -138,9 +139,20 @@ def keep_freed_memory() -> str:
     return "glibc, thresholds raised" if raised else "default"
 
 
-def _device(wanted: str) -> torch.device:
+def find_device(wanted: str) -> torch.device:
+    """Return the device that a setting means, on this process's card.
+
+    Raises
+    ------
+    TopographError
+        If there is no such device.
+    """
+    # torchrun says which of a node's processes this is; each has a card of its own.
+    place = int(os.environ.get("LOCAL_RANK", "0"))
     if wanted == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{place}" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" or (wanted.startswith("cuda") and "LOCAL_RANK" in os.environ):
+        wanted = f"cuda:{place}"
     try:
         device = torch.device(wanted)
     except RuntimeError:

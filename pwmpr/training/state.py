@@ -32,7 +32,7 @@ def collect(trainer: Trainer) -> dict[str, Any]:
         "optimizer": trainer.optimizer.state_dict(),
         "masks": trainer.masks.state_dict(),
         "kernels": trainer.kernels.state_dict(),
-        "loss_sum": trainer.loss_sum,
+        "loss_sum": trainer.group.total(trainer.loss_sum),
         "history": trainer.history,
         "snapshots": trainer.snapshots,
         "ledger": trainer.ledger.state_dict(),
@@ -68,7 +68,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         ) from None
     trainer.put_on(masks)
     trainer.optimizer.load_state_dict(state["optimizer"])
-    trainer.loss_sum.copy_(state["loss_sum"])
+    if trainer.group.first:
+        trainer.loss_sum.copy_(state["loss_sum"])
     torch.set_rng_state(state["generator"])
     if state["cuda_generator"] is not None and trainer.machine.device.startswith("cuda"):
         torch.cuda.set_rng_state(state["cuda_generator"], trainer.machine.device)

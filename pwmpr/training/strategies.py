@@ -142,7 +142,7 @@ class Grow(Strategy):
                 self.smoothed = SmoothedGradient(trainer.settings.momentum)
             self.smoothed.beta = trainer.settings.momentum
             self.smoothed.observe(trainer.model, trainer.masks)
-            trainer.ledger.add_dense_weight_gradient(len(batch[1]))
+            trainer.ledger.add_dense_weight_gradient(trainer.samples)
         return False
 
     def state_dict(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pwmpr.masks import Masks
 from pwmpr.seeds import derive
 from pwmpr.settings import Settings
 from pwmpr.training.evaluate import Score, evaluate
+from pwmpr.training.group import ASK_EVERY, Group
 from pwmpr.training.interrupt import Interrupt
 from pwmpr.training.kernels import LinearKernels
 from pwmpr.training.machine import Machine
@@ -57,6 +58,8 @@ class Trainer:
         Where everything is written.
     example_input
         One sample as the model takes it, on the device.
+    group
+        The processes that train together.
     progress_bar
         Called with (step, description) after every step.
     """
@@ -74,6 +77,7 @@ class Trainer:
         ledger: Ledger,
         folder: RunFolder,
         example_input: Any,
+        group: Group | None = None,
         progress_bar: Callable[[Trainer], None] = lambda trainer: None,
     ) -> None:
         self.settings = settings
@@ -87,6 +91,8 @@ class Trainer:
         self.ledger = ledger
         self.folder = folder
         self.example_input = example_input
+        self.group = group or Group()
+        self.network = self.group.wrap(model)
         self.progress_bar = progress_bar
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
@@ -110,6 +116,19 @@ class Trainer:
             return self.settings.iterations
         return (self.settings.epochs or 1) * self.train.count(self.settings.batch)
 
+    @property
+    def samples(self) -> int:
+        """Samples in the batch of this step, those of all processes together."""
+        now, batch = self.progress, self.settings.batch
+        return min(batch, self.train.samples - now.batch * batch)
+
+    def whole(self, batch: tuple[Any, Tensor]) -> tuple[Any, Tensor]:
+        """Return the whole batch of this step, of which ``batch`` is what is dealt to us."""
+        if self.group.size == 1:
+            return batch
+        now = self.progress
+        return next(iter(self.train.epoch(now.epoch, self.settings.batch, start=now.batch)))
+
     def run(self) -> None:
         """Train to the end, from the last checkpoint if there is one.
 
@@ -120,7 +139,7 @@ class Trainer:
         KeyboardInterrupt, SystemExit
             After SIGINT or SIGTERM, with a checkpoint written.
         """
-        with self._interrupt.watching():
+        with self._interrupt.watching(), self.group.guard(self.folder.path):
             checkpoint = self.folder.checkpoints.load()
             if checkpoint is None:
                 self._begin()
@@ -136,7 +155,7 @@ class Trainer:
     def _begin(self) -> None:
         torch.manual_seed(derive(self.settings.seed, "global"))
         started = time.perf_counter()
-        self.put_on(self.strategy.start(self))
+        self.put_on(self.group.agree(self.strategy.start(self)))
         self.kernels.start(self)
         self.stage = self.strategy.first(self)
         self._record_snapshot()
@@ -161,8 +180,9 @@ class Trainer:
             Masks to pass through: a weight outside them starts at zero even if it was kept before.
         """
         if through is not None:
-            self.attached.update(through)
-        self.attached.update(masks)
+            self.attached.update(self.group.agree(through))
+        self.attached.update(self.group.agree(masks))
+        self.group.check_same(self.masks, self.model)
         self.ledger.keep(masks.counts)
         self.progress.snapshot += 1
         self._record_snapshot()
@@ -180,7 +200,7 @@ class Trainer:
 
     def _record_snapshot(self) -> None:
         index = self.progress.snapshot
-        self.masks.save(self.folder.masks_path(index))
+        self.folder.write_masks(index, self.masks)
         row: dict[str, Any] = {
             "index": index,
             "step": self.progress.step,
@@ -213,7 +233,8 @@ class Trainer:
         stage, now, settings = self._stage, self.progress, self.settings
         started = time.perf_counter()
         self.model.train()
-        for x, y in self.train.epoch(now.epoch, settings.batch, start=now.batch):
+        share = (self.group.rank, self.group.size)
+        for x, y in self.train.epoch(now.epoch, settings.batch, start=now.batch, share=share):
             if now.stage_step == stage.steps:
                 break
             lr = learning_rate(settings, stage, now.stage_step, now.step)
@@ -221,21 +242,26 @@ class Trainer:
                 group["lr"] = lr
             dense = self.strategy.needs_dense_gradients(self)
             with self.machine.autocast(), self.computing(dense=dense):
-                loss = self.loss(self.model(x), y)
+                loss = self.loss(self.network(x), y)
+            mine = self.group.share(self.samples)
             self.optimizer.zero_grad()
-            loss.backward()
+            if self.group.size > 1:
+                # Gradients are averaged over processes, each of which has a mean over its samples.
+                (loss * (mine * self.group.size / self.samples)).backward()
+            else:
+                loss.backward()
             if not self.strategy.before_step(self, (x, y)):
                 self.optimizer.step()
-            self.ledger.add_training(len(y))
-            self.loss_sum += loss.detach() * len(y)
-            now.samples += len(y)
+            self.ledger.add_training(self.samples)
+            self.loss_sum += loss.detach() * mine
+            now.samples += self.samples
             now.step += 1
             now.stage_step += 1
             now.batch += 1
             if now.step % FINITE_EVERY == 0:
                 self._check_finite()
             self.progress_bar(self)
-            if self._interrupt.requested:
+            if self._asked_to_end():
                 now.seconds["training"] += time.perf_counter() - started
                 self._save()
                 self._interrupt.leave()
@@ -243,9 +269,15 @@ class Trainer:
         trained = time.perf_counter()
         now.seconds["training"] += trained - started
         with self.computing():
-            score = evaluate(self.model, self.validation, self.objective, self.machine)
+            score = evaluate(self.model, self.validation, self.objective, self.machine, self.group)
         now.seconds["evaluation"] += time.perf_counter() - trained
         self._end_epoch(train_loss, score)
+
+    def _asked_to_end(self) -> bool:
+        """Whether a signal came; several processes ask one another now and then."""
+        if self.group.size == 1:
+            return self._interrupt.requested
+        return self.progress.step % ASK_EVERY == 0 and self.group.any(self._interrupt.requested)
 
     def _end_epoch(self, train_loss: float, score: Score) -> None:
         stage, now = self._stage, self.progress
@@ -282,7 +314,7 @@ class Trainer:
 
     def _check_finite(self) -> float:
         """Return the epoch's summed loss, once it is known to be finite."""
-        total = float(self.loss_sum)
+        total = float(self.group.total(self.loss_sum))
         lr = self.optimizer.param_groups[0]["lr"]
         if not math.isfinite(total):
             raise TopographError(
@@ -322,4 +354,6 @@ class Trainer:
         self._save()
 
     def _save(self) -> None:
+        self.group.settle(self.model)
+        self.group.check_same(self.masks, self.model)
         self.folder.checkpoints.save(collect(self))
