@@ -75,7 +75,7 @@ class Checkpoints:
         TopographError
             If there were checkpoints and all of them are damaged.
         """
-        remove_leftovers(self.folder)
+        self._clean()
         manifest = self._manifest()
         for entry in manifest:
             path = self.folder / Path(entry["file"]).name
@@ -97,6 +97,10 @@ class Checkpoints:
             )
         return None
 
+    def _clean(self) -> None:
+        """Remove what killed writers left."""
+        remove_leftovers(self.folder)
+
     def _manifest(self) -> list[dict[str, Any]]:
         path = self.folder / "manifest.json"
         if not path.is_file():
@@ -109,6 +113,16 @@ class Checkpoints:
                 f"{path} cannot be read ({error})",
                 "restore the file, or start the run again in another folder",
             ) from None
+
+
+class ReadOnlyCheckpoints(Checkpoints):
+    """The checkpoints as the other processes of a run have them: process 0 alone writes."""
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def _clean(self) -> None:
+        """Do nothing."""
 
 
 def _sha256(path: Path) -> str:

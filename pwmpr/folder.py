@@ -4,7 +4,8 @@
 
     settings.json        every resolved setting, the model's and data's shape, machine, versions
     metrics.jsonl        one line an epoch, appended and flushed as training goes
-    snapshots.jsonl      one line a topology change: index, cycle, step, density, mask digest
+    snapshots.jsonl      one line a topology change: index, step, density, mask digest, …, and
+                         with sparse kernels the layers that compute sparsely from then on
     masks/step-000.safetensors     the masks of snapshot 0 (`pwmpr.Masks.load`)
     weights/step-000.safetensors   the weights at the end of snapshot 0's training, kept values only
     checkpoints/         see `pwmpr.checkpoints`
@@ -24,7 +25,7 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
-from pwmpr.checkpoints import Checkpoints
+from pwmpr.checkpoints import Checkpoints, ReadOnlyCheckpoints
 from pwmpr.files import write
 from pwmpr.masks import Masks
 from pwmpr.tensors import compress, expand, read_state, write_state
@@ -194,6 +195,10 @@ class RunFolder:
 
     # masks and weights
 
+    def write_masks(self, index: int, masks: Masks) -> None:
+        """Write the masks of a snapshot."""
+        masks.save(self.masks_path(index))
+
     def masks_path(self, index: int) -> Path:
         """Return where the masks of a snapshot lie."""
         return self.path / "masks" / f"step-{index:03d}.safetensors"
@@ -270,3 +275,35 @@ class RunFolder:
             except ValueError:
                 break
         return rows
+
+
+class ReadOnlyFolder(RunFolder):
+    """The folder as the other processes of a run have it: process 0 alone writes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.checkpoints = ReadOnlyCheckpoints(path / "checkpoints")
+
+    def discard(self) -> None:
+        """Do nothing."""
+
+    def lock(self) -> None:
+        """Do nothing."""
+
+    def add_history(self, row: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def write_masks(self, index: int, masks: Masks) -> None:
+        """Do nothing."""
+
+    def write_weights(self, index: int, state: Mapping[str, Tensor], masks: Masks) -> None:
+        """Do nothing."""
+
+    def write_model(self, state: Mapping[str, Tensor]) -> None:
+        """Do nothing."""
+
+    def _write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def _write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Do nothing."""

@@ -213,12 +213,16 @@ class Masks(Mapping[str, Tensor]):
             for name, parameter in parameters_named(model, self._shapes).items():
                 parameter.masked_fill_(~self[name].to(parameter.device), 0)
 
-    def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Attached:
+    def attach(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, state: str = "dense"
+    ) -> Attached:
         """Keep the model's masked weights at 0 while this optimiser trains it.
 
-        See :class:`pwmpr.attach.Attached`.
+        ``state="kept"`` steps the kept weights alone and has optimiser state for no others: the
+        same weights, less memory and time below a density of about 0.2. See
+        :class:`pwmpr.attach.Attached`.
         """
-        return Attached(self, model, optimizer)
+        return Attached(self, model, optimizer, state)
 
     def added(self, other: Masks) -> dict[str, Tensor]:
         """Return, per parameter, the flat indices kept here and not in ``other``, ascending."""
@@ -286,6 +290,28 @@ class Masks(Mapping[str, Tensor]):
             sha.update(json.dumps([name, self._shapes[name]]).encode())
             sha.update(self._bits[name].tobytes())
         return sha.hexdigest()
+
+    def state_dict(self) -> dict[str, tuple[tuple[int, ...], Tensor]]:
+        """Return parameter name -> (shape, packed bits as a uint8 vector), for checkpoints."""
+        return {
+            name: (self._shapes[name], torch.from_numpy(packed.copy()))
+            for name, packed in self._bits.items()
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, tuple[tuple[int, ...], Tensor]]) -> Masks:
+        """Return the masks that `state_dict` told.
+
+        Examples
+        --------
+        >>> masks = Masks({"weight": torch.eye(3)})
+        >>> Masks.from_state_dict(masks.state_dict()) == masks
+        True
+        """
+        bits, shapes = {}, {}
+        for name, (shape, packed) in state.items():
+            bits[name], shapes[name] = packed.cpu().numpy().copy(), tuple(shape)
+        return cls._packed(bits, shapes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the masks to a safetensors file, all or nothing.

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import numbers
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from pwmpr.data.parts import Parts, prepare_parts
-from pwmpr.folder import RunFolder
+from pwmpr.folder import ReadOnlyFolder, RunFolder
 from pwmpr.method import method_named
 from pwmpr.recipe import recipe_settings, stated_by
 from pwmpr.result import RunResult
 from pwmpr.settings import Settings
 from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options
 from pwmpr.training.display import Display
-from pwmpr.training.machine import choose_machine
+from pwmpr.training.group import Group, is_several, join, leave
+from pwmpr.training.machine import choose_machine, find_device
 from pwmpr.training.objectives import Loss
 from topograph.errors import TopographError
 
@@ -97,8 +100,10 @@ def run(
         settings["data"] = ""
     wanted = resolve(recipe, **settings)
     parts = prepare_parts(wanted, train, validation, test)
-    path = _free_folder(wanted) if out is None else Path(out).expanduser()
-    return _carry_out(wanted, model, parts, loss, RunFolder.create(path), progress, resumed=False)
+    with joined(wanted) as group:
+        path = Path(group.told(str(_free_folder(wanted) if out is None else out))).expanduser()
+        folder = _made(path, group)
+        return _carry_out(wanted, model, parts, loss, folder, progress, group, resumed=False)
 
 
 def resolve(recipe: str | None = None, **settings: Any) -> Settings:
@@ -186,7 +191,10 @@ def resume(
             f"the data are {parts.description}; the run in {opened.path} has {described['data']}",
             "resume with the data that the run was started with",
         )
-    return _carry_out(settings, model, parts, loss, opened, progress, resumed=True)
+    with joined(settings) as group:
+        if not group.first:
+            opened = ReadOnlyFolder(opened.path)
+        return _carry_out(settings, model, parts, loss, opened, progress, group, resumed=True)
 
 
 def load(folder: str | Path, model: nn.Module | None = None) -> RunResult:
@@ -201,10 +209,11 @@ def _carry_out(
     loss: Loss | None,
     folder: RunFolder,
     progress: bool | None,
+    group: Group,
     *,
     resumed: bool,
 ) -> RunResult:
-    display = Display(progress)
+    display = Display(progress if group.first else False)
     try:
         if settings.iterations is None and settings.epochs is None:
             raise TopographError(
@@ -216,15 +225,20 @@ def _carry_out(
         model = model or build_model(settings, options)
         machine = choose_machine(settings, model)
         settings = dataclasses.replace(
-            settings, precision=machine.precision, threads=machine.threads, device=machine.device
+            settings,
+            precision=machine.precision,
+            threads=machine.threads,
+            device=machine.device,
+            optimizer_state=machine.optimizer_state(settings),
         )
-        with machine.active():
-            trainer = assemble(settings, model, parts, loss, folder, machine)
+        with machine.active(), group.guard(folder.path):
+            trainer = assemble(settings, model, parts, loss, folder, machine, group)
             trainer.progress_bar = display
             if not resumed:
                 folder.write_settings(describe(trainer, options, parts))
             trainer.run()
-            summary = finish(trainer, parts)
+            summary = group.told(finish(trainer, parts))
+            group.wait()
     except BaseException:
         if not resumed and not folder.checkpoints:
             folder.discard()
@@ -233,6 +247,43 @@ def _carry_out(
         display.close()
         folder.close()
     return RunResult.gather(folder, settings, summary, model)
+
+
+@contextlib.contextmanager
+def joined(settings: Settings) -> Iterator[Group]:
+    """Give the group of processes that this one is in, and leave it at the end.
+
+    Raises
+    ------
+    TopographError
+        If there are several and a setting needs one alone.
+    """
+    if is_several() and settings.kernels != "masked":
+        raise TopographError(
+            f"kernels is {settings.kernels!r} in a run of several processes, whose gradients are "
+            "averaged as dense tensors",
+            'pass kernels="masked"',
+        )
+    group = join(find_device(settings.device))
+    try:
+        yield group
+    finally:
+        leave(group)
+
+
+def _made(path: Path, group: Group) -> RunFolder:
+    """Return a new folder, which process 0 makes; where it cannot, all say why."""
+    refusal: tuple[str, str] | None = None
+    folder: RunFolder = ReadOnlyFolder(path)
+    if group.first:
+        try:
+            folder = RunFolder.create(path)
+        except TopographError as error:
+            refusal = error.problem, error.remedy
+    refusal = group.told(refusal)
+    if refusal is not None:
+        raise TopographError(*refusal)
+    return folder
 
 
 def _free_folder(settings: Settings) -> Path:

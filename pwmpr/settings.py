@@ -81,6 +81,15 @@ class Settings:
         ``"sgd"`` or ``"adamw"``.
     lr, momentum, nesterov, weight_decay
         Of the optimiser; momentum and nesterov are SGD's.
+    optimizer_state
+        Whether the optimiser has state for the ``"kept"`` weights alone (less memory; below a
+        density of about 0.2 less time) or a ``"dense"`` one; the weights come out the same.
+        ``"auto"``: kept on the CPU, dense elsewhere.
+    kernels
+        How linear layers compute: ``"masked"`` by dense kernels; ``"sparse"`` with their kept
+        weights alone; a number, or one by parameter name: sparse below that density; ``"auto"``:
+        sparse below the density at which a timing at the start of the run finds each layer to
+        break even. Sparse layers compute in float32 and round otherwise than masked ones.
     schedule
         Learning rate of extensive training: ``"step"``, ``"cosine"`` or ``"constant"``. Rough
         training stays at the initial rate.
@@ -156,6 +165,8 @@ class Settings:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
+    optimizer_state: str = "auto"
+    kernels: str | float | Mapping[str, float] = "masked"
     schedule: str = "step"
     drops: tuple[float, ...] = (2 / 3, 5 / 6)
     drop_factor: float = 0.1
@@ -238,6 +249,21 @@ class Settings:
         check_choice(self.objective, "objective", ("cross-entropy", "contrastive-divergence"))
         check_integer(self.context, "context", least=1)
         check_choice(self.optimizer, "optimizer", ("sgd", "adamw"))
+        check_choice(self.optimizer_state, "optimizer_state", ("auto", "kept", "dense"))
+        if isinstance(self.kernels, str):
+            check_choice(self.kernels, "kernels", ("masked", "sparse", "auto"))
+        elif isinstance(self.kernels, Mapping):
+            for name, density in self.kernels.items():
+                if density != 0:
+                    check_fraction(density, f"kernels of {name!r}")
+        else:
+            check_fraction(self.kernels, "kernels")
+        if self.kernels != "masked" and self.optimizer_state == "dense":
+            raise TopographError(
+                f'kernels is {self.kernels!r} with optimizer_state="dense"; sparse layers have '
+                "gradients of kept weights alone",
+                'pass optimizer_state="kept", or kernels="masked"',
+            )
         check_choice(self.schedule, "schedule", ("step", "cosine", "constant"))
         check_choice(self.precision, "precision", ("auto", "bf16", "fp32"))
         check_choice(self.plateau_reference, "plateau_reference", ("asymptote", "gain"))

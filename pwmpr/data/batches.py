@@ -32,8 +32,14 @@ class Batches(Protocol):
         """Return the number of batches of an epoch."""
         ...
 
-    def epoch(self, number: int, batch: int, start: int = 0) -> Iterator[tuple[Any, Tensor]]:
-        """Yield the batches of an epoch from number ``start`` on, shuffled."""
+    def epoch(
+        self, number: int, batch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Any, Tensor]]:
+        """Yield the batches of an epoch from number ``start`` on, shuffled.
+
+        With ``share=(k, n)`` only every n-th sample of each batch, from the k-th on: what one of n
+        processes trains on. One for which nothing is left gets the batch's first sample.
+        """
         ...
 
     def in_order(self, batch: int) -> Iterator[tuple[Any, Tensor]]:
@@ -53,6 +59,18 @@ def number_of_batches(samples: int, batch: int) -> int:
     """
     whole, rest = divmod(samples, batch)
     return max(1, whole + (rest > 1))
+
+
+def dealt(first: int, stop: int, share: tuple[int, int]) -> slice:
+    """Return which of the positions ``first`` … ``stop`` are dealt to one of several processes.
+
+    Examples
+    --------
+    >>> dealt(10, 15, (1, 2)), dealt(10, 11, (1, 2))
+    (slice(11, 15, 2), slice(10, 11, 2))
+    """
+    rank, size = share
+    return slice(first + rank if first + rank < stop else first, stop, size)
 
 
 class ImageBatches:
@@ -95,7 +113,9 @@ class ImageBatches:
         """See `Batches`."""
         return number_of_batches(self.samples, batch)
 
-    def epoch(self, number: int, batch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(
+        self, number: int, batch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """See `Batches`."""
         order = torch.randperm(self.samples, generator=generator(self.seed, "order", number))
         draws = generator(self.seed, "augment", number)
@@ -105,7 +125,7 @@ class ImageBatches:
         flips = torch.randint(0, 2, (self.samples,), generator=draws)
         order, offsets, flips = (t.to(self.images.device) for t in (order, offsets, flips))
         for first in range(start * batch, self.count(batch) * batch, batch):
-            part = slice(first, first + batch)
+            part = dealt(first, min(first + batch, self.samples), share)
             images = self.images[order[part]]
             if self.augment == "crop-flip":
                 images = crop_and_flip(images, offsets[part], flips[part])
@@ -177,11 +197,13 @@ class ItemBatches:
         """See `Batches`."""
         return number_of_batches(self.samples, batch)
 
-    def epoch(self, number: int, batch: int, start: int = 0) -> Iterator[tuple[Any, Tensor]]:
+    def epoch(
+        self, number: int, batch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Any, Tensor]]:
         """See `Batches`."""
         order = torch.randperm(self.samples, generator=generator(self.seed, "order", number))
         for first in range(start * batch, self.count(batch) * batch, batch):
-            yield self._take(order[first : first + batch])
+            yield self._take(order[dealt(first, min(first + batch, self.samples), share)])
 
     def in_order(self, batch: int) -> Iterator[tuple[Any, Tensor]]:
         """See `Batches`."""
@@ -210,9 +232,11 @@ class OwnTargets:
         """See `Batches`."""
         return self.batches.count(batch)
 
-    def epoch(self, number: int, batch: int, start: int = 0) -> Iterator[tuple[Any, Tensor]]:
+    def epoch(
+        self, number: int, batch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Any, Tensor]]:
         """See `Batches`."""
-        for x, _ in self.batches.epoch(number, batch, start):
+        for x, _ in self.batches.epoch(number, batch, start, share):
             yield x, x.flatten(1)
 
     def in_order(self, batch: int) -> Iterator[tuple[Any, Tensor]]:

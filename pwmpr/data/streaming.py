@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from pwmpr.data.batches import number_of_batches
+from pwmpr.data.batches import dealt, number_of_batches
 from pwmpr.data.lists import PictureList, centred, random_part
 from pwmpr.seeds import generator
 
@@ -58,14 +58,17 @@ class PictureBatches:
         """See `pwmpr.data.Batches`."""
         return number_of_batches(self.samples, batch)
 
-    def epoch(self, number: int, batch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(
+        self, number: int, batch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """See `pwmpr.data.Batches`."""
         order = torch.randperm(self.samples, generator=generator(self.seed, "order", number))
         draws = torch.rand(
             self.samples, 5, dtype=torch.float64, generator=generator(self.seed, "augment", number)
         )
         firsts = range(start * batch, self.count(batch) * batch, batch)
-        yield from self._decoded([order[first : first + batch] for first in firsts], draws)
+        parts = [order[dealt(f, min(f + batch, self.samples), share)] for f in firsts]
+        yield from self._decoded(parts, draws)
 
     def in_order(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """See `pwmpr.data.Batches`."""

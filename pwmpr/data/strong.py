@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pwmpr.data.batches import PADDING, crop_and_flip, number_of_batches
+from pwmpr.data.batches import PADDING, crop_and_flip, dealt, number_of_batches
 from pwmpr.data.dataset import Split
 from pwmpr.seeds import derive, generator
 from topograph.errors import TopographError
@@ -72,7 +72,9 @@ class StrongBatches:
         """See `pwmpr.data.Batches`."""
         return number_of_batches(self.samples, batch)
 
-    def epoch(self, number: int, batch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(
+        self, number: int, batch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """See `pwmpr.data.Batches`; targets are probabilities of classes (B, classes)."""
         order = torch.randperm(self.samples, generator=generator(self.seed, "order", number))
         # Every image that is taken comes REPEATS times, in one batch where it fits.
@@ -81,7 +83,9 @@ class StrongBatches:
             chosen = order[index * batch : (index + 1) * batch]
             draws = generator(derive(self.seed, "augment", number), "batch", index)
             images, labels = self.split.images[chosen], self.split.labels[chosen]
-            yield self._augmented(images, labels, draws)
+            x, y = self._augmented(images, labels, draws)  # mixed with each other, so all of them
+            mine = dealt(0, len(x), share)
+            yield x[mine], y[mine]
 
     def in_order(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """See `pwmpr.data.Batches`; targets are class numbers."""

@@ -24,6 +24,7 @@ from pwmpr.seeds import derive
 from pwmpr.settings import Settings
 from pwmpr.training.choice import strategy_for
 from pwmpr.training.evaluate import evaluate
+from pwmpr.training.group import Group
 from pwmpr.training.machine import Machine
 from pwmpr.training.objectives import OBJECTIVES, Loss
 from pwmpr.training.trainer import Trainer
@@ -70,6 +71,7 @@ def assemble(
     loss: Loss | None,
     folder: RunFolder,
     machine: Machine,
+    group: Group | None = None,
 ) -> Trainer:
     """Return a trainer; the model is moved to the machine.
 
@@ -98,6 +100,7 @@ def assemble(
         ledger=Ledger(operators, tuple(weights_in_scope(model, settings.dense))),
         folder=folder,
         example_input=example,
+        group=group,
     )
 
 
@@ -123,7 +126,7 @@ def describe(trainer: Trainer, options: dict[str, Any], parts: Parts) -> dict[st
             "input_dtype": str(example.dtype).removeprefix("torch.") if tensor else None,
         },
         "data": parts.description,
-        "machine": trainer.machine.to_dict(),
+        "machine": trainer.machine.to_dict() | {"processes": trainer.group.size},
         "versions": {
             "topograph": pwmpr.__version__,
             "torch": str(torch.__version__),
@@ -140,7 +143,8 @@ def finish(trainer: Trainer, parts: Parts) -> dict[str, Any]:
     model, ledger = trainer.model, trainer.ledger
     part, on = (parts.validation, "validation") if parts.test is None else (parts.test, "test")
     held_out = batches(parts, part, trainer.settings, trainer.machine.device)
-    score = evaluate(model, held_out, trainer.objective, trainer.machine)
+    with trainer.computing():
+        score = evaluate(model, held_out, trainer.objective, trainer.machine, trainer.group)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
     trainer.folder.write_model(model.state_dict())
@@ -161,6 +165,7 @@ def finish(trainer: Trainer, parts: Parts) -> dict[str, Any]:
         "epochs": trainer.progress.epoch,
         "steps": trainer.progress.step,
         **trainer.strategy.outcome(trainer),
+        "kernels": trainer.kernels.state_dict(),
         "stopping": stopping and {name: _json(value) for name, value in stopping.items()},
     }
     trainer.folder.write_result(summary)

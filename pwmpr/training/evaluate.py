@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pwmpr.data.batches import Batches
+from pwmpr.training.group import Group
 from pwmpr.training.machine import Machine
 from pwmpr.training.objectives import Objective
 
@@ -23,15 +24,28 @@ class Score:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Batches, objective: Objective, machine: Machine) -> Score:
-    """Return a network's score on a split, in evaluation mode; the mode is put back afterwards."""
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    objective: Objective,
+    machine: Machine,
+    group: Group | None = None,
+) -> Score:
+    """Return a network's score on a split, in evaluation mode; the mode is put back afterwards.
+
+    Several processes take the batches in turn and add up what they find.
+    """
     training = model.training
+    group = group or Group()
+    group.settle(model)
     model.eval()
     total = torch.zeros((), dtype=torch.float64)
     hits = torch.zeros((), dtype=torch.int64)
     targets = samples = 0
     total, hits = total.to(machine.device), hits.to(machine.device)
-    for x, y in batches.in_order(EVALUATION_BATCH):
+    for number, (x, y) in enumerate(batches.in_order(EVALUATION_BATCH)):
+        if number % group.size != group.rank:
+            continue
         with machine.autocast():
             output = model(x)
             value = objective.loss(output, y)
@@ -42,5 +56,10 @@ def evaluate(model: nn.Module, batches: Batches, objective: Objective, machine: 
             hits += met
             targets += y.numel()
     model.train(training)
+    if group.size > 1:
+        counts = torch.tensor([samples, targets], dtype=torch.float64, device=machine.device)
+        found = group.total(torch.cat([total[None], hits[None].double(), counts]))
+        total, hits = found[0], found[1]
+        samples, targets = int(found[2]), int(found[3])
     accuracy = float(hits) / targets if targets else float("nan")
     return Score(float(total) / max(1, samples), accuracy)

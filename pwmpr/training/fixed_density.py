@@ -41,22 +41,20 @@ class Rewire(Strategy):
         self.explored = super().start(trainer)
         return self.explored
 
+    def needs_dense_gradients(self, trainer: Trainer) -> bool:
+        """Return whether gradients are smoothed, or weights move at this step."""
+        return self._smooths(trainer) or self._fraction(trainer) > 0
+
     def before_step(self, trainer: Trainer, batch: tuple[Any, Tensor]) -> bool:
         """Smooth the dense gradient where it is needed; move weights when they are due."""
         settings, now, stage = trainer.settings, trainer.progress, trainer.stage
         assert stage is not None
-        samples = len(batch[1])
-        smooths = "momentum" in {need for p in self._presets(trainer) for need in p.needs}
+        samples = trainer.samples
+        smooths = self._smooths(trainer)
         if smooths:
             self._smooth(trainer)
             trainer.ledger.add_dense_weight_gradient(samples)
-        skips = settings.update_skips_step
-        if not is_due(now.stage_step, now.batch, settings.update_every, skips=skips):
-            return False
-        end = round(settings.update_end * stage.steps)
-        fraction = drop_fraction(
-            now.stage_step, end, settings.update_fraction, settings.update_anneal
-        )
+        fraction = self._fraction(trainer)
         if fraction <= 0:
             return False
         preset = self._preset_at(trainer, now.stage_step / stage.steps)
@@ -69,7 +67,7 @@ class Rewire(Strategy):
             through = None if change.keeps_regrown else change.survivors
             trainer.change_masks(change.masks, through)
             self.explored = (self.explored or change.before).union(change.masks)
-        return skips
+        return settings.update_skips_step
 
     def state_dict(self) -> dict[str, Any]:
         """Return the smoothed gradients, the threshold, and what was ever kept."""
@@ -97,6 +95,19 @@ class Rewire(Strategy):
     def _preset_at(self, trainer: Trainer, progress: float) -> Preset:
         presets = self._presets(trainer)
         return presets[-1] if progress >= trainer.settings.switch_at else presets[0]
+
+    def _smooths(self, trainer: Trainer) -> bool:
+        return any("momentum" in preset.needs for preset in self._presets(trainer))
+
+    def _fraction(self, trainer: Trainer) -> float:
+        """Return what part of the kept weights moves at this step; 0 if it is not due."""
+        settings, now, stage = trainer.settings, trainer.progress, trainer.stage
+        assert stage is not None
+        skips = settings.update_skips_step
+        if not is_due(now.stage_step, now.batch, settings.update_every, skips=skips):
+            return 0.0
+        end = round(settings.update_end * stage.steps)
+        return drop_fraction(now.stage_step, end, settings.update_fraction, settings.update_anneal)
 
     def _smooth(self, trainer: Trainer) -> None:
         """Take in the gradients of this step; β is the momentum of the optimiser."""
@@ -126,7 +137,7 @@ class Rewire(Strategy):
             threshold=self.threshold or settings.threshold,
             gamma=settings.gamma,
             loss=lambda model, pair: trainer.loss(model(pair[0]), pair[1]),
-            batch=batch,
+            batch=trainer.whole(batch),
             ledger=trainer.ledger,
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -54,6 +55,16 @@ class Machine:
         kind = torch.device(self.device).type
         return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def optimizer_state(self, settings: Settings) -> str:
+        """Return the setting of that name with "auto" resolved.
+
+        On a GPU, gathering every parameter costs launches of its own (not measured), so only
+        sparse kernels, which need it, bring it there.
+        """
+        if settings.optimizer_state != "auto":
+            return settings.optimizer_state
+        return "kept" if self.device == "cpu" or settings.kernels != "masked" else "dense"
+
     def lay_out(self, model: nn.Module) -> None:
         """Move a model to the device and its weights into the fast layout, in place."""
         model.to(self.device)
@@ -88,7 +99,7 @@ def choose_machine(settings: Settings, model: nn.Module) -> Machine:
     TopographError
         If the device is not there.
     """
-    device = _device(settings.device)
+    device = find_device(settings.device)
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if _fast_bfloat16(device) else "fp32"
@@ -128,9 +139,20 @@ def keep_freed_memory() -> str:
     return "glibc, thresholds raised" if raised else "default"
 
 
-def _device(wanted: str) -> torch.device:
+def find_device(wanted: str) -> torch.device:
+    """Return the device that a setting means, on this process's card.
+
+    Raises
+    ------
+    TopographError
+        If there is no such device.
+    """
+    # torchrun says which of a node's processes this is; each has a card of its own.
+    place = int(os.environ.get("LOCAL_RANK", "0"))
     if wanted == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{place}" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" or (wanted.startswith("cuda") and "LOCAL_RANK" in os.environ):
+        wanted = f"cuda:{place}"
     try:
         device = torch.device(wanted)
     except RuntimeError:

@@ -63,8 +63,12 @@ class Strategy:
         """Decide what follows a stage that has ended; None ends the run."""
         return None
 
+    def needs_dense_gradients(self, trainer: Trainer) -> bool:
+        """Return whether `before_step` will look at gradients of missing weights this time."""
+        return False
+
     def before_step(self, trainer: Trainer, batch: tuple[Any, Tensor]) -> bool:
-        """Act when gradients are there, dense ones included; return whether to skip the step."""
+        """Act when gradients are there; return whether to skip the optimiser step."""
         return False
 
     def after_epoch(self, trainer: Trainer) -> None:
@@ -126,14 +130,19 @@ class Grow(Strategy):
             self.initial = {name: p.detach().clone() for name, p in parameters.items()}
         return masks
 
+    def needs_dense_gradients(self, trainer: Trainer) -> bool:
+        """Return whether gradients are being smoothed: in rough training, for momentum growth."""
+        rough = trainer.stage is not None and trainer.stage.phase == "rough"
+        return self.method.rule == "momentum" and rough
+
     def before_step(self, trainer: Trainer, batch: tuple[Any, Tensor]) -> bool:
         """Smooth the dense gradient of rough training, for momentum growth."""
-        if self.method.rule == "momentum" and trainer.stage and trainer.stage.phase == "rough":
+        if self.needs_dense_gradients(trainer):
             if self.smoothed is None:
                 self.smoothed = SmoothedGradient(trainer.settings.momentum)
             self.smoothed.beta = trainer.settings.momentum
             self.smoothed.observe(trainer.model, trainer.masks)
-            trainer.ledger.add_dense_weight_gradient(len(batch[1]))
+            trainer.ledger.add_dense_weight_gradient(trainer.samples)
         return False
 
     def state_dict(self) -> dict[str, Any]:

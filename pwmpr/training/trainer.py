@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pwmpr.attach import Attached
 from pwmpr.cost import Ledger
 from pwmpr.data.batches import Batches
 from pwmpr.folder import RunFolder
@@ -18,12 +19,15 @@ from pwmpr.masks import Masks
 from pwmpr.seeds import derive
 from pwmpr.settings import Settings
 from pwmpr.training.evaluate import Score, evaluate
+from pwmpr.training.group import ASK_EVERY, Group
 from pwmpr.training.interrupt import Interrupt
+from pwmpr.training.kernels import LinearKernels
 from pwmpr.training.machine import Machine
 from pwmpr.training.objectives import Objective
 from pwmpr.training.optimizers import build_optimizer
 from pwmpr.training.progress import Progress
 from pwmpr.training.schedule import Stage, learning_rate
+from pwmpr.training.state import collect, restore
 from pwmpr.training.strategies import Strategy
 from topograph.errors import TopographError
 
@@ -54,6 +58,8 @@ class Trainer:
         Where everything is written.
     example_input
         One sample as the model takes it, on the device.
+    group
+        The processes that train together.
     progress_bar
         Called with (step, description) after every step.
     """
@@ -71,6 +77,7 @@ class Trainer:
         ledger: Ledger,
         folder: RunFolder,
         example_input: Any,
+        group: Group | None = None,
         progress_bar: Callable[[Trainer], None] = lambda trainer: None,
     ) -> None:
         self.settings = settings
@@ -84,19 +91,23 @@ class Trainer:
         self.ledger = ledger
         self.folder = folder
         self.example_input = example_input
+        self.group = group or Group()
+        self.network = self.group.wrap(model)
         self.progress_bar = progress_bar
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.snapshots: list[dict[str, Any]] = []
         self.stage: Stage | None = None
         self.optimizer = build_optimizer(settings, model)
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=machine.device)
+        self.kernels = LinearKernels(settings.kernels)
+        self.attached: Attached
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=machine.device)
         self._interrupt = Interrupt()
 
     @property
     def masks(self) -> Masks:
         """The masks at work."""
-        return self._attached.masks
+        return self.attached.masks
 
     @property
     def full_steps(self) -> int:
@@ -104,6 +115,19 @@ class Trainer:
         if self.settings.iterations is not None:
             return self.settings.iterations
         return (self.settings.epochs or 1) * self.train.count(self.settings.batch)
+
+    @property
+    def samples(self) -> int:
+        """Samples in the batch of this step, those of all processes together."""
+        now, batch = self.progress, self.settings.batch
+        return min(batch, self.train.samples - now.batch * batch)
+
+    def whole(self, batch: tuple[Any, Tensor]) -> tuple[Any, Tensor]:
+        """Return the whole batch of this step, of which ``batch`` is what is dealt to us."""
+        if self.group.size == 1:
+            return batch
+        now = self.progress
+        return next(iter(self.train.epoch(now.epoch, self.settings.batch, start=now.batch)))
 
     def run(self) -> None:
         """Train to the end, from the last checkpoint if there is one.
@@ -115,12 +139,12 @@ class Trainer:
         KeyboardInterrupt, SystemExit
             After SIGINT or SIGTERM, with a checkpoint written.
         """
-        with self._interrupt.watching():
+        with self._interrupt.watching(), self.group.guard(self.folder.path):
             checkpoint = self.folder.checkpoints.load()
             if checkpoint is None:
                 self._begin()
             else:
-                self._restore(checkpoint)
+                restore(self, checkpoint)
             while self.stage is not None:
                 while not self._stage_is_over():
                     self._epoch()
@@ -131,15 +155,18 @@ class Trainer:
     def _begin(self) -> None:
         torch.manual_seed(derive(self.settings.seed, "global"))
         started = time.perf_counter()
-        self._put_on(self.strategy.start(self))
+        self.put_on(self.group.agree(self.strategy.start(self)))
+        self.kernels.start(self)
         self.stage = self.strategy.first(self)
         self._record_snapshot()
         self.progress.seconds["topology"] += time.perf_counter() - started
         self.folder.set_history([])
         self._save()
 
-    def _put_on(self, masks: Masks) -> None:
-        self._attached = masks.attach(self.model, self.optimizer)
+    def put_on(self, masks: Masks) -> None:
+        """Attach the first masks, or those of a checkpoint."""
+        state = self.settings.optimizer_state
+        self.attached = masks.attach(self.model, self.optimizer, state)
         self.ledger.keep(masks.counts)
 
     def change_masks(self, masks: Masks, through: Masks | None = None) -> None:
@@ -153,8 +180,9 @@ class Trainer:
             Masks to pass through: a weight outside them starts at zero even if it was kept before.
         """
         if through is not None:
-            self._attached.update(through)
-        self._attached.update(masks)
+            self.attached.update(self.group.agree(through))
+        self.attached.update(self.group.agree(masks))
+        self.group.check_same(self.masks, self.model)
         self.ledger.keep(masks.counts)
         self.progress.snapshot += 1
         self._record_snapshot()
@@ -172,64 +200,91 @@ class Trainer:
 
     def _record_snapshot(self) -> None:
         index = self.progress.snapshot
-        self.masks.save(self.folder.masks_path(index))
-        self.snapshots.append(
-            {
-                "index": index,
-                "step": self.progress.step,
-                "epoch": self.progress.epoch,
-                "density": self.masks.density,
-                "count": self.masks.count,
-                "digest": self.masks.digest(),
-            }
-        )
+        self.folder.write_masks(index, self.masks)
+        row: dict[str, Any] = {
+            "index": index,
+            "step": self.progress.step,
+            "epoch": self.progress.epoch,
+            "density": self.masks.density,
+            "count": self.masks.count,
+            "digest": self.masks.digest(),
+        }
+        if self.kernels.used:
+            row["sparse_layers"] = list(self.kernels.layers(self).names)
+        self.snapshots.append(row)
         self.folder.set_snapshots(self.snapshots)
 
     # one epoch
+
+    def computing(self, *, dense: bool = False) -> AbstractContextManager[None]:
+        """Return the context in which the model runs: some linear layers sparse, or none.
+
+        Parameters
+        ----------
+        dense
+            Whether the gradients of missing weights are wanted, which sparse layers do not have.
+        """
+        if dense or not self.kernels.used:
+            return nullcontext()
+        return self.kernels.layers(self).computing()
 
     def _epoch(self) -> None:
         """Train on the rest of the present epoch, evaluate, write it down."""
         stage, now, settings = self._stage, self.progress, self.settings
         started = time.perf_counter()
         self.model.train()
-        for x, y in self.train.epoch(now.epoch, settings.batch, start=now.batch):
+        share = (self.group.rank, self.group.size)
+        for x, y in self.train.epoch(now.epoch, settings.batch, start=now.batch, share=share):
             if now.stage_step == stage.steps:
                 break
             lr = learning_rate(settings, stage, now.stage_step, now.step)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            with self.machine.autocast():
-                loss = self.loss(self.model(x), y)
+            dense = self.strategy.needs_dense_gradients(self)
+            with self.machine.autocast(), self.computing(dense=dense):
+                loss = self.loss(self.network(x), y)
+            mine = self.group.share(self.samples)
             self.optimizer.zero_grad()
-            loss.backward()
+            if self.group.size > 1:
+                # Gradients are averaged over processes, each of which has a mean over its samples.
+                (loss * (mine * self.group.size / self.samples)).backward()
+            else:
+                loss.backward()
             if not self.strategy.before_step(self, (x, y)):
                 self.optimizer.step()
-            self.ledger.add_training(len(y))
-            self._loss_sum += loss.detach() * len(y)
-            now.samples += len(y)
+            self.ledger.add_training(self.samples)
+            self.loss_sum += loss.detach() * mine
+            now.samples += self.samples
             now.step += 1
             now.stage_step += 1
             now.batch += 1
             if now.step % FINITE_EVERY == 0:
                 self._check_finite()
             self.progress_bar(self)
-            if self._interrupt.requested:
+            if self._asked_to_end():
                 now.seconds["training"] += time.perf_counter() - started
                 self._save()
                 self._interrupt.leave()
         train_loss = self._check_finite() / now.samples
         trained = time.perf_counter()
         now.seconds["training"] += trained - started
-        score = evaluate(self.model, self.validation, self.objective, self.machine)
+        with self.computing():
+            score = evaluate(self.model, self.validation, self.objective, self.machine, self.group)
         now.seconds["evaluation"] += time.perf_counter() - trained
         self._end_epoch(train_loss, score)
+
+    def _asked_to_end(self) -> bool:
+        """Whether a signal came; several processes ask one another now and then."""
+        if self.group.size == 1:
+            return self._interrupt.requested
+        return self.progress.step % ASK_EVERY == 0 and self.group.any(self._interrupt.requested)
 
     def _end_epoch(self, train_loss: float, score: Score) -> None:
         stage, now = self._stage, self.progress
         now.epoch += 1
         now.stage_epoch += 1
         now.batch = now.samples = 0
-        self._loss_sum.zero_()
+        self.loss_sum.zero_()
         now.epochs_since_best += 1
         if score.loss < now.best_loss:
             now.best_loss, now.epochs_since_best = score.loss, 0
@@ -259,7 +314,7 @@ class Trainer:
 
     def _check_finite(self) -> float:
         """Return the epoch's summed loss, once it is known to be finite."""
-        total = float(self._loss_sum)
+        total = float(self.group.total(self.loss_sum))
         lr = self.optimizer.param_groups[0]["lr"]
         if not math.isfinite(total):
             raise TopographError(
@@ -298,45 +353,7 @@ class Trainer:
         now.seconds["topology"] += time.perf_counter() - started
         self._save()
 
-    # checkpoints
-
     def _save(self) -> None:
-        cuda = self.machine.device.startswith("cuda")
-        self.folder.checkpoints.save(
-            {
-                "progress": asdict(self.progress),
-                "stage": None if self.stage is None else self.stage.to_dict(),
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "masks": dict(self.masks),
-                "loss_sum": self._loss_sum,
-                "history": self.history,
-                "snapshots": self.snapshots,
-                "ledger": self.ledger.state_dict(),
-                "strategy": self.strategy.state_dict(),
-                "generator": torch.get_rng_state(),
-                "cuda_generator": torch.cuda.get_rng_state(self.machine.device) if cuda else None,
-            }
-        )
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.progress = Progress(**state["progress"])
-        self.stage = None if state["stage"] is None else Stage(**state["stage"])
-        self.history, self.snapshots = state["history"], state["snapshots"]
-        self.folder.set_history(self.history)
-        self.folder.set_snapshots(self.snapshots)
-        self.ledger.load_state_dict(state["ledger"])
-        self.strategy.load_state_dict(state.get("strategy", {}))
-        try:
-            self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
-            raise TopographError(
-                f"the checkpoint in {self.folder.path} does not fit the model ({error})",
-                "resume with the model that the run was started with",
-            ) from None
-        self._put_on(Masks(state["masks"]))
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._loss_sum.copy_(state["loss_sum"])
-        torch.set_rng_state(state["generator"])
-        if state["cuda_generator"] is not None and self.machine.device.startswith("cuda"):
-            torch.cuda.set_rng_state(state["cuda_generator"], self.machine.device)
+        self.group.settle(self.model)
+        self.group.check_same(self.masks, self.model)
+        self.folder.checkpoints.save(collect(self))

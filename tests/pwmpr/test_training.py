@@ -174,7 +174,8 @@ def test_after_growth_kept_weights_keep_value_and_momentum_and_new_ones_start_at
         seen.append(int((new & ~old).sum()))
 
     monkeypatch.setattr(Trainer, "change_masks", watched)
-    pwmpr.run("digits", method=method, density=0.1, out=tmp_path / "r", **TINY)
+    settings = TINY | {"optimizer_state": "dense"}
+    pwmpr.run("digits", method=method, density=0.1, out=tmp_path / "r", **settings)
     assert len(seen) >= 2
     assert sum(seen) > 0
 
