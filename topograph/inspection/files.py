@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from topograph.inspection.readers.arrays import read_npy, read_npz
 from topograph.inspection.readers.kinds import kind_of_file as kind_of_file
+from topograph.inspection.readers.onnx import read_onnx
 from topograph.inspection.readers.pickles import read_old, read_zip
 from topograph.inspection.readers.programs import read_exported, read_torchscript
 from topograph.inspection.readers.safetensors import read_safetensors
@@ -22,6 +24,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "zip": read_zip,
     "pickle": read_old,
     "torchscript": read_torchscript,
+    "npz": read_npz,
+    "npy": read_npy,
+    "onnx": read_onnx,
 }
 
 
@@ -31,7 +36,8 @@ def read_file(path: Path, trust: bool = False) -> Any:
     Parameters
     ----------
     path
-        A file written by ``torch.save`` (either format) or by safetensors.
+        A file written by ``torch.save`` (either format), by safetensors or by NumPy, or an ONNX
+        model, of which the weights are read.
     trust
         Whether an exported program (``.pt2``) may be loaded, which runs code pickled in it.
         Pickles are refused all the same.

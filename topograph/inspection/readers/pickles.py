@@ -6,6 +6,7 @@ import argparse
 import pathlib
 import pickle
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,19 @@ def _read(path: Path, kind: str) -> Any:
         with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if mapped:
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+                return _unpacked(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
             with path.open("rb") as stream:
                 if kind == "pickle":
                     with FakeTensorMode():
                         claimed = torch.load(stream, map_location="cpu", weights_only=True)
                     _check_claims(path, claimed)
                     stream.seek(0)
-                return torch.load(stream, map_location="cpu", weights_only=True)
+                return _unpacked(torch.load(stream, map_location="cpu", weights_only=True))
     except TopographError:
         raise
     except pickle.UnpicklingError as error:
-        raise refusal(path, kind, error) from None
+        with torch.serialization.safe_globals(_harmless()):  # what is let through is not named
+            raise refusal(path, kind, error) from None
     except MemoryError:
         raise TopographError(f"{path} needs more memory than there is", RESAVE) from None
     except Exception as error:  # a damaged pickle may raise anything
@@ -61,12 +63,52 @@ def _read(path: Path, kind: str) -> Any:
 
 
 def _harmless() -> list[Any]:
-    """Return classes that training scripts put beside weights and that only hold plain values."""
+    """Return what training scripts put beside weights and that only holds plain values.
+
+    A name may stand for a function of ours: NumPy's own reconstruct would take memory for whatever
+    shape it is told.
+    """
     scalar = np.float64(0).__reduce__()[0]
-    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
-    # NumPy 1 and 2 write the same function under two module names.
-    names = [(scalar, f"{module}.multiarray.scalar") for module in ("numpy.core", "numpy._core")]
-    return [argparse.Namespace, pathlib.PosixPath, np.dtype, *dtypes, *names]
+    dtypes = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdFD"]
+    # NumPy 1 and 2 write the same functions under two module names.
+    modules = ("numpy.core.multiarray", "numpy._core.multiarray")
+    functions = [(scalar, f"{module}.scalar") for module in modules]
+    functions += [(_Array.empty, f"{module}._reconstruct") for module in modules]
+    held = [argparse.Namespace, pathlib.PosixPath, np.dtype, np.ndarray, *dtypes, _Array]
+    return [*held, *functions]
+
+
+class _Array:
+    """An array of NumPy's as a pickle builds it: empty, then told its shape and bytes."""
+
+    def __init__(self) -> None:
+        self.value = np.empty(0)
+
+    @staticmethod
+    def empty(kind: Any, shape: Any, dtype: Any) -> _Array:
+        """Stand in for ``numpy.core.multiarray._reconstruct``, which makes an empty array."""
+        if kind is not np.ndarray or shape != (0,):
+            raise pickle.UnpicklingError(f"an array of the kind {kind!r} and shape {shape!r}")
+        return _Array()
+
+    def __setstate__(self, state: Any) -> None:
+        _version, shape, dtype, by_column, content = state
+        if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(content, bytes):
+            raise pickle.UnpicklingError("an array of Python objects")
+        flat = np.frombuffer(content, dtype)
+        self.value = flat.reshape(shape, order="F" if by_column else "C").copy()
+
+
+def _unpacked(value: Any, depth: int = 16) -> Any:
+    """Return what was read with NumPy's arrays in the place of what stands for them."""
+    if isinstance(value, _Array):
+        return value.value
+    if depth and type(value) in (dict, OrderedDict):
+        for key, item in value.items():
+            value[key] = _unpacked(item, depth - 1)
+    elif depth and type(value) in (list, tuple):
+        return type(value)(_unpacked(item, depth - 1) for item in value)
+    return value
 
 
 def _check_claims(path: Path, claimed: Any) -> None:

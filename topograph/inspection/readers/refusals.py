@@ -52,6 +52,16 @@ def _globals(stream: IO[bytes]) -> set[str]:
         for opcode, argument, _position in pickletools.genops(stream):
             if opcode.name == "GLOBAL" and isinstance(argument, str):
                 names.add(argument.replace(" ", "."))
-    harmless = ("collections.OrderedDict", "torch._utils._rebuild_", "argparse.Namespace")
+    harmless = (
+        "collections.OrderedDict",
+        "torch._utils._rebuild_",
+        "argparse.Namespace",
+        "numpy.dtype",
+        "numpy.ndarray",
+        "numpy.core.multiarray.",
+        "numpy._core.multiarray.",
+        "_codecs.encode",
+        "pathlib.PosixPath",
+    )
     storage = re.compile(r"torch\.\w+Storage$")
     return {name for name in names if not name.startswith(harmless) and not storage.match(name)}
