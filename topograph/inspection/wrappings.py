@@ -129,7 +129,11 @@ def _inner(held: Mapping[Any, Any]) -> tuple[str | None, list[str]]:
         for key, value in held.items()
         if not _is_array(value) and _has_tensors(value) and not _is_beside(key)
     ]
-    return (below[0], []) if len(below) == 1 and isinstance(below[0], str) else (None, [])
+    if len(below) != 1 or not isinstance(below[0], str):
+        return None, []
+    inner = held[below[0]]
+    is_layer = isinstance(inner, Mapping) and ("weight" in inner or "kernel" in inner)
+    return (None if is_layer else below[0]), []
 
 
 def _is_beside(key: object) -> bool:
@@ -187,7 +191,7 @@ def _weights(
 def _dense(value: Any, name: str) -> tuple[Tensor, Tensor | None]:
     """Return a tensor as a dense one, and where a sparse one stores an entry."""
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(np.ascontiguousarray(value, value.dtype.newbyteorder("=")))
+        value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
     value = value.detach()
     if value.is_quantized:
         return value.dequantize(), None
