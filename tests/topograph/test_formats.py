@@ -23,7 +23,8 @@ import topograph as tg
 from tests.topograph.operator_stub import stub_torchvision
 from topograph.errors import TopographError
 from topograph.inspection.files import kind_of_file, read_file
-from topograph.inspection.subject import Bare, Subject, find_subject
+from topograph.inspection.finding import find_subject
+from topograph.inspection.subject import Bare, Subject
 
 
 def net() -> nn.Sequential:

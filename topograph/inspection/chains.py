@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,7 @@ def find_chain(shapes: Mapping[str, tuple[int, ...]]) -> Chain | None:
     numbered = _numbered(layers)
     if len(trails) != 1:
         # Several orders fit by size; numbers in the names decide if they give one of them.
-        if numbered is None or tuple((layers[n][1], layers[n][0]) for n in numbered) not in trails:
+        if not trails or numbered is None or not _fits([layers[name] for name in numbered]):
             return None
         order = numbered
     else:
@@ -112,6 +113,11 @@ def find_chain(shapes: Mapping[str, tuple[int, ...]]) -> Chain | None:
     biased = frozenset(name for name in order if shapes.get(f"{name}.bias") == layers[name][:1])
     sizes = (layers[order[0]][1], *(layers[name][0] for name in order))
     return Chain(tuple(order), sizes, biased)
+
+
+def _fits(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether each layer takes what the one before gives."""
+    return all(one[0] == two[1] for one, two in itertools.pairwise(shapes))
 
 
 def _trails(edges: Sequence[tuple[int, int]], most: int = 2) -> set[tuple[tuple[int, int], ...]]:

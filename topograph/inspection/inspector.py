@@ -25,11 +25,12 @@ from topograph.graph.layered import LayeredGraph
 from topograph.influence import check_influence
 from topograph.inspection.builders import ModelSpec
 from topograph.inspection.examples import guess_example
+from topograph.inspection.finding import find_masks, find_subject
 from topograph.inspection.layerwise_report import layerwise_report
 from topograph.inspection.matching import holding, place_masks
 from topograph.inspection.measures import Layer, measure
 from topograph.inspection.report import Report
-from topograph.inspection.subject import Bare, Subject, find_masks, find_subject
+from topograph.inspection.subject import Bare, Subject
 from topograph.inspection.verdicts import verdicts
 
 #: Units whose influence is checked against the graph before anything is said about it.
