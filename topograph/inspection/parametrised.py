@@ -92,10 +92,15 @@ def assemble(state: Mapping[str, Tensor], keep: Collection[str] = ()) -> Assembl
                 left, right = take(base + "_u"), held.pop(base + "_v", None)
                 held[base] = _spectral(take(key), left, right)
                 _count(counts, "weights put together from a spectral norm's parts")
-            else:
+            elif base.endswith(("weight", "bias")):
                 held[base] = take(key)
                 _count(counts, "weights stored as weight_orig")
-        elif key.endswith("_g") and there(key, key[:-1] + "v") and key[:-2] not in held:
+        elif (
+            key.endswith("_g")
+            and there(key, key[:-1] + "v")
+            and key[:-2] not in held
+            and _is_length(held[key], held[key[:-1] + "v"])
+        ):
             length = take(key)
             held[key[:-2]] = _of_length(take(key[:-1] + "v"), length)
             _count(counts, "weights put together from a weight norm's parts")
@@ -130,6 +135,18 @@ def part(name: str, shape: torch.Size, whole: Tensor | None) -> Tensor | None:
 
 def _count(counts: dict[str, int], what: str) -> None:
     counts[what] = counts.get(what, 0) + 1
+
+
+def _is_length(length: Tensor, direction: Tensor) -> bool:
+    """Whether a tensor can be the g of a weight norm: one value, or one for each of a dimension."""
+    if length.numel() == 1:
+        return True
+    wide = [dim for dim, size in enumerate(length.shape) if size != 1]
+    return (
+        length.dim() == direction.dim()
+        and len(wide) == 1
+        and length.shape[wide[0]] == direction.shape[wide[0]]
+    )
 
 
 def _of_length(direction: Tensor, length: Tensor) -> Tensor:
@@ -171,6 +188,8 @@ def _parametrisation(
     if name in held:
         return "", ""
     if {"original0", "original1"} <= parts.keys():
+        if not _is_length(parts["original0"], parts["original1"]):
+            return "", ""
         value = _of_length(parts["original1"], parts["original0"])
         note = "weights put together from a weight norm's parts"
     elif {"original", "0._u"} <= parts.keys():

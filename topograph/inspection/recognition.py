@@ -56,7 +56,7 @@ class Unrecognised:
 def recognise_weights(weights: Weights, origin: str) -> Recognition | Unrecognised:
     """Find the network that weights belong to.
 
-    In this order: pwmpr's own networks, the table of torchvision's and timm's, a chain of linear
+    In this order: the table of torchvision's and timm's, pwmpr's own networks, a chain of linear
     layers. Whatever is found has to fit one to one: every parameter has a tensor, every matrix
     and kernel has a place.
     """
@@ -96,16 +96,13 @@ def recognise_weights(weights: Weights, origin: str) -> Recognition | Unrecognis
 
 def _names(shapes: Shapes, reasons: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield specs of networks to try, with what to say of each."""
-    own = _own(shapes)
-    if own is not None:
-        yield f"pwmpr:{own}", (f"Recognised as pwmpr's {own} {_by(len(shapes))}",)
     found = recognise(shapes)
-    if found is None:
-        return
-    for spec in (found.spec, *found.others):
+    count = found.tensors if found is not None else 0
+    specs = (found.spec, *found.others) if found is not None else ()
+    for spec in specs:
         source, _, name = spec.partition(":")
-        remarks = [f"Recognised as {source}'s {name} {_by(found.tensors)}"]
-        others = [other for other in (found.spec, *found.others) if other != spec]
+        remarks = [f"Recognised as {source}'s {name} {_by(count)}"]
+        others = [other for other in specs if other != spec]
         if others:
             more = f" and {len(others) - 4} more" if len(others) > 4 else ""
             remarks.append(
@@ -113,6 +110,9 @@ def _names(shapes: Shapes, reasons: list[str]) -> Iterator[tuple[str, tuple[str,
                 "tensors, and may differ in what has no weights, such as padding and pooling"
             )
         yield spec, tuple(remarks)
+    own = _own(shapes)
+    if own is not None:
+        yield f"pwmpr:{own}", (f"Recognised as pwmpr's {own} {_by(len(shapes))}",)
 
 
 def _by(count: int) -> str:
