@@ -10,6 +10,7 @@ either package has new networks; the versions are written into the table.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import inspect
 import json
@@ -25,6 +26,9 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from topograph.inspection.fingerprints import fingerprint
+
+#: Spec, shapes, classifiers with the usual number of classes, and stems.
+Network = tuple[str, dict[str, tuple[int, ...]], list[list], list[str]]
 
 OUT = Path(__file__).parents[1] / "topograph/inspection/data/fingerprints.json.gz"
 
@@ -48,7 +52,7 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
             hook.remove()
 
 
-def torchvision_networks() -> Iterator[tuple[str, dict, list[str], list[str]]]:
+def torchvision_networks() -> Iterator[Network]:
     """Yield spec, shapes, classifiers and stems; the ends are told by building two sizes."""
     from torchvision import models
 
@@ -73,10 +77,11 @@ def torchvision_networks() -> Iterator[tuple[str, dict, list[str], list[str]]]:
             )
             call = ", ".join(f"{key}={value!r}" for key, value in option.items())
             spec = f"torchvision:{name}({call})" if call else f"torchvision:{name}"
-            yield spec, here, sorted(set(ends), key=ends.index, reverse=True), [stem] * bool(stem)
+            modules = sorted(set(ends), key=ends.index, reverse=True)  # auxiliary heads come first
+            yield spec, here, [[m, 1000] for m in modules], [stem] * bool(stem)
 
 
-def timm_networks() -> Iterator[tuple[str, dict, list[str], list[str]]]:
+def timm_networks() -> Iterator[Network]:
     """Yield spec, shapes, classifiers and stems, which timm says itself."""
     import timm
 
@@ -85,15 +90,18 @@ def timm_networks() -> Iterator[tuple[str, dict, list[str], list[str]]]:
 
     for name in timm.list_models():
         try:
-            model = built(partial(timm.create_model, name, pretrained=False))
+            models = [built(partial(timm.create_model, name, pretrained=False))]
+            if not models[0].num_classes:  # trained without a head, and often given one
+                with contextlib.suppress(Exception):  # some cannot have one
+                    models.append(built(partial(timm.create_model, name, num_classes=10)))
         except Exception as error:
             print(f"left out: timm:{name} ({type(error).__name__}: {str(error)[:100]})")
             continue
-        about = model.pretrained_cfg
-        here = shapes(model)
-        ends = [m for m in listed(about.get("classifier")) if f"{m}.weight" in here]
-        stems = [m for m in listed(about.get("first_conv")) if f"{m}.weight" in here]
-        yield f"timm:{name}", here, ends, stems
+        for model in models:
+            about, here = model.pretrained_cfg, shapes(model)
+            ends = [m for m in listed(about.get("classifier")) if f"{m}.weight" in here]
+            stems = [m for m in listed(about.get("first_conv")) if f"{m}.weight" in here]
+            yield f"timm:{name}", here, [[m, models[0].num_classes] for m in ends], stems
 
 
 def main() -> None:
@@ -104,7 +112,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     sources: list[Callable[[], Iterator]] = [torchvision_networks, timm_networks]
     networks = [network for source in sources for network in source()]
-    classifiers = sorted({module for _, _, ends, _ in networks for module in ends})
+    classifiers = sorted({module for _, _, ends, _ in networks for module, _ in ends})
     stems = sorted({module for _, _, _, first in networks for module in first})
     prints: dict[str, list] = {}
     for spec, here, ends, first in networks:

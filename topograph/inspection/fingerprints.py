@@ -31,13 +31,14 @@ class Print:
     specs
         Names for :func:`topograph.inspection.builders.build_model`; all have the same tensors.
     classifiers
-        Modules whose number of outputs is the number of classes.
+        Modules whose number of outputs is the number of classes, with the number that the network
+        has if none is asked for (0: then it has no such module).
     stems
         Modules that take the image, with the input channels of their weight per image channel.
     """
 
     specs: tuple[str, ...]
-    classifiers: tuple[str, ...]
+    classifiers: tuple[tuple[str, int], ...]
     stems: tuple[tuple[str, float], ...]
 
 
@@ -108,8 +109,10 @@ def recognise(shapes: Shapes) -> Recognised | None:
     for prefix in _prefixes(shapes):
         inside = {k.removeprefix(prefix): v for k, v in shapes.items() if k.startswith(prefix)}
         found = table.get(fingerprint(inside, classifiers, stems))
-        if found is not None:
-            specs = [_with_sizes(spec, found, inside) for spec in found.specs]
+        if found is None:
+            continue
+        specs = list(filter(None, (_with_sizes(spec, found, inside) for spec in found.specs)))
+        if specs:
             return Recognised(specs[0], tuple(specs[1:]), prefix, len(inside))
     return None
 
@@ -125,27 +128,30 @@ def _prefixes(shapes: Shapes) -> list[str]:
     return sorted((p for p, n in counts.items() if 2 * n >= len(shapes)), key=len)
 
 
-def _with_sizes(spec: str, found: Print, shapes: Shapes) -> str:
-    """Add the numbers of classes and of image channels to a spec, where they are not the usual."""
+def _with_sizes(spec: str, found: Print, shapes: Shapes) -> str | None:
+    """Add the numbers of classes and of image channels to a spec, where they are not the usual.
+
+    None where the package has no way to ask for them.
+    """
     source, _, call = spec.partition(":")
     name, _, given = call.partition("(")
     options = [given.removesuffix(")")] if given else []
-    classes = _size(shapes, found.classifiers[:1], 0)
-    if classes not in (None, 1000):
-        options.append(f"num_classes={classes}")
+    for module, usual in found.classifiers[:1]:
+        classes = _size(shapes, module, 0)
+        if classes is not None and classes != usual:
+            options.append(f"num_classes={classes}")
     for stem, per_channel in found.stems[:1]:
-        channels = _size(shapes, (stem,), 1)
-        if source == "timm" and channels is not None and channels != 3 * per_channel:
+        channels = _size(shapes, stem, 1)
+        if channels is not None and channels != 3 * per_channel:
+            if source != "timm":
+                return None
             options.append(f"in_chans={round(channels / per_channel)}")
     return f"{source}:{name}({', '.join(options)})" if options else f"{source}:{name}"
 
 
-def _size(shapes: Shapes, modules: tuple[str, ...], dimension: int) -> int | None:
-    for module in modules:
-        shape = shapes.get(f"{module}.weight", ())
-        if len(shape) > dimension:
-            return shape[dimension]
-    return None
+def _size(shapes: Shapes, module: str, dimension: int) -> int | None:
+    shape = shapes.get(f"{module}.weight", ())
+    return shape[dimension] if len(shape) > dimension else None
 
 
 @functools.cache
@@ -154,7 +160,7 @@ def _table() -> tuple[dict[str, Print], frozenset[str], frozenset[str]]:
     packed = resources.files("topograph.inspection").joinpath("data/fingerprints.json.gz")
     held = json.loads(gzip.decompress(packed.read_bytes()))
     table = {
-        key: Print(tuple(specs), tuple(classifiers), tuple((s, r) for s, r in stems))
+        key: Print(tuple(specs), tuple(map(tuple, classifiers)), tuple(map(tuple, stems)))
         for key, (specs, classifiers, stems) in held["prints"].items()
     }
     return table, frozenset(held["classifiers"]), frozenset(held["stems"])
