@@ -58,7 +58,7 @@ def test_a_model_beside_the_user_is_found(
     "words",
     [
         ["no-such-file.pt", "--model", MODEL],
-        ["{checkpoint}"],
+        ["{checkpoint}", "--model", "resnet20"],
         ["{checkpoint}", "--model", "torch.nn:Linear(4, 4)"],
         ["{checkpoint}", "--model", "nowhere:net"],
         ["{checkpoint}", "--model", MODEL, "--tau", "3"],

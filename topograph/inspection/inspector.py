@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 from collections import Counter
 from collections.abc import Mapping
@@ -24,10 +25,12 @@ from topograph.graph.layered import LayeredGraph
 from topograph.influence import check_influence
 from topograph.inspection.builders import ModelSpec
 from topograph.inspection.examples import guess_example
-from topograph.inspection.matching import holding
+from topograph.inspection.finding import find_masks, find_subject
+from topograph.inspection.layerwise_report import layerwise_report
+from topograph.inspection.matching import holding, place_masks
 from topograph.inspection.measures import Layer, measure
 from topograph.inspection.report import Report
-from topograph.inspection.subject import Subject, find_subject
+from topograph.inspection.subject import Bare, Subject
 from topograph.inspection.verdicts import verdicts
 
 #: Units whose influence is checked against the graph before anything is said about it.
@@ -38,7 +41,7 @@ def inspect(
     checkpoint: Any,
     model: ModelSpec | None = None,
     example_input: Any = None,
-    masks: Mapping[str, Tensor] | None = None,
+    masks: Mapping[str, Tensor] | str | os.PathLike[str] | None = None,
     tau: float = 0.9,
     device: str | torch.device = "cpu",
     trust: bool = False,
@@ -52,15 +55,17 @@ def inspect(
         checkpoint file, whose kind is told by its content (``torch.save``, old or new format, or
         safetensors); the folder of a pwmpr run; or the result of one.
     model
-        What the weights belong to, where they come alone: a module, a callable that returns one,
-        or ``"pwmpr:resnet32"``, ``"torchvision:resnet50"``, ``"timm:…"``,
-        ``"package.module:callable"``. A module that is given holds the checkpoint's values while
-        it is looked at and its own afterwards; it is neither copied nor changed.
+        What the weights belong to, where they come alone and are not recognised by their names
+        and shapes: a module, a callable that returns one, or ``"pwmpr:resnet32"``,
+        ``"torchvision:resnet50"``, ``"timm:…"``, ``"package.module:callable"``. A module that is
+        given holds the checkpoint's values while it is looked at and its own afterwards; it is
+        neither copied nor changed.
     example_input
         A batch of one sample, a tuple of positional or a dict of keyword arguments; None guesses
         one from the first layers, and the report says which.
     masks
-        Parameter name to bool tensor of the parameter's shape, True where a weight is kept. By
+        Parameter name to bool tensor of the parameter's shape, True where a weight is kept, or
+        the path of a file that holds such a mapping; names may also be those of the layers. By
         default the masks that come with the checkpoint; without any, those that are in the model
         (``torch.nn.utils.prune``, parametrisations), or else the weights that are not exactly 0.
     tau
@@ -95,12 +100,46 @@ def inspect(
     """
     tau = check_fraction(tau, "tau")
     subject = find_subject(checkpoint, model, trust)
+    if isinstance(subject, Bare):
+        return _layerwise(subject, masks, tau)
+    if subject.inferred and example_input is None and masks is None:
+        try:
+            return _known(subject, None, None, tau, device)
+        except TopographError as error:
+            return _layerwise(_as_bare(subject, error), None, tau)
+    return _known(subject, example_input, masks, tau, device)
+
+
+def _known(
+    subject: Subject,
+    example_input: Any,
+    masks: Mapping[str, Tensor] | str | os.PathLike[str] | None,
+    tau: float,
+    device: str | torch.device,
+) -> Report:
     if subject.built:
         _place(subject.model, device)
     example, guessed = _example(subject, example_input)
-    used = subject.masks if masks is None else masks
+    used = subject.masks
+    if masks is not None:
+        parameters = dict(subject.model.named_parameters(remove_duplicate=False))
+        used = place_masks(list(parameters), find_masks(masks))
     with holding(subject.model, subject.state):
         return _report(subject, example, used or None, tau, guessed)
+
+
+def _as_bare(subject: Subject, error: TopographError) -> Bare:
+    """Return the weights of a network that was found for them and cannot be looked at."""
+    state = dict(subject.state) or subject.model.state_dict()
+    why = f"Its graph cannot be told here: {error.problem}"
+    return Bare(
+        state,
+        subject.masks,
+        subject.title,
+        dict(subject.provenance),
+        subject.notes,
+        (*subject.remarks, why),
+    )
 
 
 def _place(model: nn.Module, device: str | torch.device) -> None:
@@ -135,7 +174,8 @@ def _report(
     graph = capture(model, example, masks=masks)
     assert graph.coverage is not None  # a captured graph has one
     verified = check_influence(traced, binding, layout(traced, binding), units=_VERIFIED)
-    coverage = replace(graph.coverage, verified=verified)
+    remarks = (*subject.remarks, *graph.coverage.notes)
+    coverage = replace(graph.coverage, verified=verified, notes=remarks)
     graph = replace(graph, coverage=coverage)
     flow = path_flow(model, example, masks=masks)
     found = measure(graph, flow, _layers(graph, flow, binding), tau)
@@ -153,8 +193,7 @@ def _report(
         "tau": tau,
         "granularity": "channel",
         "norm": "identity",
-        "versions": f"topograph {topograph.__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}",
+        "versions": _versions(),
     }
     return Report(
         subject.title,
@@ -166,6 +205,24 @@ def _report(
         verdicts(summary, found.layers),
         provenance,
         graph,
+    )
+
+
+def _layerwise(
+    subject: Bare, masks: Mapping[str, Tensor] | str | os.PathLike[str] | None, tau: float
+) -> Report:
+    used = subject.masks
+    if masks is not None:
+        used = place_masks(list(subject.state), find_masks(masks))
+    provenance: dict[str, Any] = dict(subject.provenance)
+    provenance |= {"notes": list(subject.notes), "versions": _versions()}
+    return layerwise_report(subject.state, used, tau, subject.title, provenance, subject.reasons)
+
+
+def _versions() -> str:
+    return (
+        f"topograph {topograph.__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}"
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from topograph.errors import TopographError
+from topograph.inspection.fingerprints import PASSING
+from topograph.inspection.parametrised import assemble, part, plain_name
 from topograph.inspection.wrappings import Weights
 
 #: Parts of names that wrappers of a model add (DataParallel, torch.compile).
@@ -28,25 +32,30 @@ class Match:
         Parameter name to bool tensor.
     notes
         What a reader of a report should know about the matching.
+    unused
+        Weights (two dimensions and more) of the checkpoint that the model has no place for.
     """
 
     state: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
     notes: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
 
 def match(model: nn.Module, weights: Weights, origin: str = "the checkpoint") -> Match:
-    """Give every parameter and buffer of ``model`` its tensor of a checkpoint.
+    """Give every parameter of ``model`` its tensor of a checkpoint, and every buffer that is there.
 
     Prefixes that wrappers add (``module.``, ``_orig_mod.``) are left out of account on both
-    sides; so is one common prefix in the checkpoint (``model.``, ``net.``, …). A pair ``x_orig``,
-    ``x_mask`` of ``torch.nn.utils.prune`` fits a plain ``x``. Apart from that, names and shapes
-    have to agree one to one.
+    sides; so is one common prefix on either side (``model.``, ``net.``, …). Weights that one side
+    stores in parts (pruned, parametrised) fit whole ones on the other. A parameter that the file
+    leaves out is taken from the one it is tied to; a buffer that is left out or has another shape
+    keeps the model's values. Tensors that the model has no place for are noted.
 
     Raises
     ------
     TopographError
-        If they do not; the message lists what is missing, unexpected and of another shape.
+        If a parameter has no tensor, or one of another shape; the message lists them, with the
+        nearest names in the checkpoint.
     """
     expected = {
         name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)
@@ -56,43 +65,136 @@ def match(model: nn.Module, weights: Weights, origin: str = "the checkpoint") ->
     masks = {plain: weights.masks[key].bool() for key, plain in _canonical(weights.masks).items()}
     notes = list(weights.notes)
 
-    prefix = _prefix(list(found), list(names.values()))
-    outside = [key for key in found if not key.startswith(prefix)]
+    prefix, own = _prefixes(list(found), list(names.values()))
     if prefix:
+        outside = sum(not key.startswith(prefix) for key in found)
         notes.append(f"names are read without their prefix {prefix!r}")
         if outside:
-            notes.append(f"{len(outside)} tensors outside {prefix!r} are not used")
+            notes.append(f"{outside} tensors outside {prefix!r} are not used")
         found = {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
         masks = {key.removeprefix(prefix): mask for key, mask in masks.items()}
-    pruned = _merge_pruned(found, masks, set(names.values()))
-    if pruned:
-        notes.append(f"{pruned} weights stored as weight_orig with weight_mask")
+    names = {name: plain.removeprefix(own) for name, plain in names.items()}
+    whole = assemble(found, keep=set(names.values()))
+    found = whole.state
+    notes += whole.notes
 
+    state, left, wrong = _fill(model, expected, names, found)
+    if left or wrong:
+        raise _mismatch(model, origin, left, wrong, expected, names, found, state)
+    notes += _kept_buffers(expected, state)
+    used = {names[name] for name in state} | {plain_name(names[name]) for name in state}
+    extra = [key for key in found if key not in used and not key.endswith(PASSING)]
+    if extra:
+        notes.append(f"the model has no place for {_listed(extra, 'tensors')}")
+    unused = tuple(key for key in extra if found[key].dim() > 1)
+    masks = _named_masks(masks | whole.masks, names)
+    return Match(state, masks, tuple(notes), unused)
+
+
+def place_masks(parameters: Collection[str], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return masks under the names of parameters, however they are filed.
+
+    Names may have the prefixes that :func:`match` leaves out of account, be those of the layers,
+    or end in ``_mask`` or ``.mask``; names that fit nothing stay as they are.
+
+    Examples
+    --------
+    >>> list(place_masks(["conv1.weight", "fc.weight"], {"module.conv1.mask": torch.ones(1)}))
+    ['conv1.weight']
+    """
+    names = _canonical(dict.fromkeys(parameters))
+    found = {plain: masks[key] for key, plain in _canonical(masks).items()}
+    bare = [key.removesuffix("_mask").removesuffix(".mask") for key in found]
+    layers = {name.rpartition(".")[0] for name in names.values()}
+    prefix, own = _prefixes(bare, [*names.values(), *layers])
+    short = {key.removeprefix(prefix): mask for key, mask in found.items()}
+    return _named_masks(short, {name: plain.removeprefix(own) for name, plain in names.items()})
+
+
+def _fill(
+    model: nn.Module,
+    expected: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    found: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Return the model's tensors from ``found``, the parameters without one, and the misshapen."""
     state: dict[str, Tensor] = {}
-    missing, misshapen = [], []
+    left: list[str] = []
+    wrong: list[str] = []
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     for name, plain in names.items():
-        value = found.pop(plain, None)
-        if value is None and not plain.endswith("num_batches_tracked"):
-            missing.append(name)
-        elif value is not None and value.shape != expected[name].shape:
-            misshapen.append(
-                f"{name} ({tuple(value.shape)} there, {tuple(expected[name].shape)} in the model)"
+        shape = expected[name].shape
+        value = found.get(plain)
+        if value is None:
+            value = part(plain, shape, found.get(plain_name(plain)))
+        if value is None or value.shape != shape:
+            if name in parameters:
+                (left if value is None else wrong).append(name)
+            continue
+        if expected[name].is_floating_point() and not value.is_floating_point() and value.dim() > 1:
+            raise TopographError(
+                f"{name} is stored as {value.dtype}, quantised with scales that are not known",
+                "save the weights dequantised",
             )
-        elif value is not None:
-            state[name] = value.to(expected[name].dtype)
-    unexpected = [key for key in found if not key.endswith("num_batches_tracked")]
-    problems = [
-        _listed(missing, "missing"),
-        _listed(unexpected, "unexpected"),
-        _listed(misshapen, "of another shape"),
+        state[name] = value.to(expected[name].dtype)
+    tied = {id(parameters[name]): value for name, value in state.items() if name in parameters}
+    for name in list(left):
+        if id(parameters[name]) in tied:
+            state[name] = tied[id(parameters[name])]
+            left.remove(name)
+    return state, left, wrong
+
+
+def _kept_buffers(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    kept = [n for n in expected if n not in state and not n.endswith(PASSING)]
+    return [f"not in the checkpoint, so as the model has them: {_listed(kept, 'buffers')}"][
+        : bool(kept)
     ]
-    if any(problems):
-        raise TopographError(
-            f"{origin} does not fit {type(model).__name__}: " + "; ".join(filter(None, problems)),
-            "build the model with the arguments it was trained with, or name another model",
+
+
+def _mismatch(
+    model: nn.Module,
+    origin: str,
+    left: list[str],
+    wrong: list[str],
+    expected: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    found: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+) -> TopographError:
+    """Return the error that says where a checkpoint and a model differ, and what to try."""
+    shapes = {
+        name: (tuple(found[names[name]].shape), tuple(expected[name].shape)) for name in wrong
+    }
+    heads = {name.rpartition(".")[0] for name in wrong}
+    if not left and len(heads) == 1 and all(a[1:] == b[1:] for a, b in shapes.values()):
+        (there, here) = next(iter(shapes.values()))
+        return TopographError(
+            f"the checkpoint has {there[0]} classes, the model {here[0]} ({next(iter(heads))}); "
+            f"all other weights fit {type(model).__name__} in {origin}",
+            f"build the model with {there[0]} classes, e.g. num_classes={there[0]}, or "
+            f"classes={there[0]} for a pwmpr network",
         )
-    back = {plain: name for name, plain in names.items()}
-    return Match(state, {back.get(k, k): m for k, m in masks.items()}, tuple(notes))
+    placed = {names[name] for name in [*state, *wrong]}
+    spare = [key for key in found if key not in placed]
+    listed = []
+    for name in left[:4]:
+        alike = [key for key in spare if found[key].shape == expected[name].shape]
+        near = difflib.get_close_matches(names[name], alike or spare, n=1, cutoff=0.3)
+        listed.append(f"{name} (nearest: {near[0]})" if near else name)
+    missing = f"{len(left)} missing: {', '.join(listed)}" + _more(left)
+    misshapen = [f"{n} ({there} there, {here} in the model)" for n, (there, here) in shapes.items()]
+    problems = [
+        missing if left else "",
+        _listed(misshapen, "of another shape") if wrong else "",
+        _listed(spare, "unexpected") if spare and left else "",
+    ]
+    fits = f"{len(state)} of {len(expected)} tensors fit" if state else "no tensor fits"
+    return TopographError(
+        f"{origin} does not fit {type(model).__name__} ({fits}): "
+        + "; ".join(filter(None, problems)),
+        "build the model with the arguments it was trained with, or name another model",
+    )
 
 
 def _canonical(names: Mapping[str, object]) -> dict[str, str]:
@@ -101,44 +203,46 @@ def _canonical(names: Mapping[str, object]) -> dict[str, str]:
     return plain if len(set(plain.values())) == len(plain) else {name: name for name in names}
 
 
-def _prefix(found: Sequence[str], expected: Sequence[str]) -> str:
-    """Return the prefix in the checkpoint under which most of the expected names are."""
-    there = set(found)
-    candidates = {""}
-    for name in expected[:2]:
-        for stand_in in (name, name + "_orig"):
-            candidates |= {k.removesuffix(stand_in) for k in found if k.endswith("." + stand_in)}
-
-    def score(prefix: str) -> tuple[int, int]:
-        hits = sum(prefix + name in there or prefix + name + "_orig" in there for name in expected)
-        return hits, -len(prefix)
-
-    return max(sorted(candidates), key=score)
+def _prefixes(found: Sequence[str], expected: Sequence[str]) -> tuple[str, str]:
+    """Return the prefixes of either side under which most names agree; at most one is not empty."""
+    there, here = {plain_name(n) for n in found}, {plain_name(n) for n in expected}
+    in_file, in_model = _prefix(there, here), _prefix(here, there)
+    return (in_file[1], "") if in_file[0] >= in_model[0] else ("", in_model[1])
 
 
-def _merge_pruned(found: dict[str, Tensor], masks: dict[str, Tensor], expected: set[str]) -> int:
-    """Turn pairs ``x_orig``, ``x_mask`` into ``x`` and a mask where the model has a plain ``x``."""
-    merged = 0
-    for key in [key for key in found if key.endswith("_orig")]:
-        name = key.removesuffix("_orig")
-        if name in expected and key not in expected and name + "_mask" in found:
-            mask = found.pop(name + "_mask").bool()
-            found[name] = found.pop(key)
-            masks[name] = mask
-            merged += 1
-    for key in list(masks):  # masks may be filed under the layer or under weight_mask
-        for name in (key.removesuffix("_mask"), key + ".weight"):
-            if key not in expected and name in expected:
-                masks[name] = masks.pop(key)
-                break
-    return merged
+def _prefix(longer: Collection[str], shorter: Collection[str]) -> tuple[int, str]:
+    """Return how many names agree without the best prefix of ``longer``, and the prefix."""
+    hits: Counter[str] = Counter({"": 0})
+    for name in longer:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in shorter:
+                hits["".join(f"{part}." for part in parts[:start])] += 1
+    best = min(hits, key=lambda prefix: (-hits[prefix], len(prefix), prefix))
+    return hits[best], best
+
+
+def _named_masks(masks: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return masks by parameter; they may be filed under the layer, ``x_mask`` or ``x.mask``."""
+    back = {plain: name for name, plain in names.items()}
+    whole = {plain_name(plain): name for plain, name in back.items() if plain.endswith("_orig")}
+    whole |= {plain_name(plain): name for plain, name in back.items() if "parametriz" in plain}
+    placed = {}
+    for key, mask in masks.items():
+        bare = key.removesuffix("_mask").removesuffix(".mask")
+        ways = (key, bare, f"{bare}.weight", f"{key}.weight")
+        name = next((back[way] for way in ways if way in back), None)
+        name = name or next((whole[way] for way in ways if way in whole), key)
+        placed[name] = mask
+    return placed
 
 
 def _listed(names: Sequence[str], what: str) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"{len(names)} {what}: {', '.join(names[:4])}{more}"
+    return f"{len(names)} {what}: {', '.join(names[:4])}{_more(names)}"
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 4} more" if len(names) > 4 else ""
 
 
 @contextlib.contextmanager

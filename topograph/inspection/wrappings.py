@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from topograph.errors import TopographError
 
-#: Keys that training scripts put a state dict under, the likeliest first.
+#: Keys that training scripts put a state dict under, the one to take first: the raw weights
+#: before their moving average.
 WRAPPERS = (
     "state_dict",
     "model_state_dict",
@@ -23,14 +27,19 @@ WRAPPERS = (
     "weights",
     "params",
     "generator",
+    "student",
     "state_dict_ema",
     "ema_state_dict",
     "model_ema",
     "ema",
+    "teacher",
 )
 
 #: Keys that hold one mask a parameter.
 MASKS = ("masks", "mask", "mask_dict")
+
+#: What is beside the weights and has tensors of its own.
+_BESIDE = ("optim", "sched", "scaler", "rng", "loss", "buffer_state")
 
 
 @dataclass(frozen=True)
@@ -59,14 +68,17 @@ def unwrap(held: Any, origin: str = "the checkpoint") -> Weights:
     ----------
     held
         A state dict; a mapping that holds one under a usual name (``state_dict``, ``model``,
-        ``net``, ``ema``, …) at any depth, with masks perhaps beside it (``masks``); or a module.
+        ``net``, ``ema``, …) at any depth, with masks perhaps beside it (``masks``); tensors or
+        NumPy arrays in nested mappings or lists, which are named by their keys with dots between
+        them; or a module. Where several state dicts lie side by side, the first of
+        :data:`WRAPPERS` is taken, and the notes say so.
     origin
         What to call it in an error.
 
     Raises
     ------
     TopographError
-        If there is no mapping from names to tensors in it.
+        If there are no tensors in it.
 
     Examples
     --------
@@ -74,68 +86,99 @@ def unwrap(held: Any, origin: str = "the checkpoint") -> Weights:
     >>> unwrap({"epoch": 3, "net": {"weight": torch.ones(1, 2)}}).notes
     ("weights found under 'net'",)
     """
-    if isinstance(held, nn.Module):
-        return Weights(dict(held.state_dict()))
     path: list[str] = []
+    notes: list[str] = []
     masks: dict[str, Tensor] = {}
-    while isinstance(held, Mapping):
-        for key in MASKS:
-            if isinstance(held.get(key), Mapping):
-                masks |= {str(k): v for k, v in held[key].items() if isinstance(v, Tensor)}
-        inner = _inner(held)
-        if inner is None:
-            return _weights(held, masks, path, origin)
-        path.append(inner)
-        held = held[inner]
+    while True:
         if isinstance(held, nn.Module):
             held = held.state_dict()
-    raise TopographError(
-        f"{origin} holds a {type(held).__name__}; expected a state dict",
-        'save it with torch.save(model.state_dict(), "weights.pt")',
-    )
+        if isinstance(held, (Tensor, np.ndarray)):
+            held = {"tensor": held}
+        if isinstance(held, (list, tuple)):
+            held = {str(position): item for position, item in enumerate(held)}
+        if not isinstance(held, Mapping):
+            raise TopographError(
+                f"{origin} holds a {type(held).__name__}; expected a state dict",
+                'save it with torch.save(model.state_dict(), "weights.pt")',
+            )
+        for key in MASKS:
+            if isinstance(held.get(key), Mapping):
+                masks |= {name: _dense(value, name)[0] for name, value in _leaves(held[key])}
+        if "pytorch-lightning_version" in held:
+            notes.append(f"written by Lightning {held['pytorch-lightning_version']}"[:80])
+        inner, passed = _inner(held)
+        if inner is None:
+            break
+        path.append(inner)
+        notes += [f"{inner!r} is taken, and not {', '.join(map(repr, passed))}"] if passed else []
+        held = held[inner]
+    found = [f"weights found under {' > '.join(map(repr, path))}"] if path else []
+    return _weights(held, masks, [*found, *notes], origin)
 
 
-def _inner(held: Mapping[Any, Any]) -> str | None:
-    """Return the key to go down by, or None where ``held`` is the state dict itself."""
-    for key in WRAPPERS:
-        value = held.get(key)
-        if isinstance(value, nn.Module) or (isinstance(value, Mapping) and _has_tensors(value)):
-            return key
-    if any(isinstance(value, Tensor) for value in held.values()):
-        return None
+def _inner(held: Mapping[Any, Any]) -> tuple[str | None, list[str]]:
+    """Return the key to go down by, and the other wrappers; None where the weights are here."""
+    wrapped = [key for key in WRAPPERS if key in held and _has_tensors(held[key])]
+    wrapped = [key for key in wrapped if not isinstance(held[key], (Tensor, np.ndarray))]
+    if wrapped:
+        return wrapped[0], wrapped[1:]
+    if any(_is_array(value) and value.ndim for value in held.values()):
+        return None, []
     below = [
         key
         for key, value in held.items()
-        if isinstance(key, str)
-        and isinstance(value, Mapping)
-        and _has_tensors(value)
-        and key not in MASKS
-        and "optim" not in key.lower()
+        if not _is_array(value) and _has_tensors(value) and not _is_beside(key)
     ]
-    return below[0] if len(below) == 1 else None
+    if len(below) != 1 or not isinstance(below[0], str):
+        return None, []
+    inner = held[below[0]]
+    is_layer = isinstance(inner, Mapping) and ("weight" in inner or "kernel" in inner)
+    return (None if is_layer else below[0]), []
+
+
+def _is_beside(key: object) -> bool:
+    return key in MASKS or any(word in str(key).lower() for word in _BESIDE)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray))
 
 
 def _has_tensors(value: Any, depth: int = 4) -> bool:
-    if isinstance(value, Tensor):
+    if _is_array(value) or isinstance(value, nn.Module):
         return True
     if depth and isinstance(value, Mapping):
         return any(_has_tensors(item, depth - 1) for item in value.values())
+    if depth and isinstance(value, (list, tuple)):
+        return any(_has_tensors(item, depth - 1) for item in value)
     return False
 
 
+def _leaves(value: Any, name: str = "", depth: int = 16) -> Iterator[tuple[str, Any]]:
+    """Yield every tensor or array with its keys joined by dots, optimizer states left out."""
+    if _is_array(value):
+        yield name, value
+        return
+    if isinstance(value, nn.Module):
+        value = value.state_dict()
+    if isinstance(value, (list, tuple)):
+        value = {str(position): item for position, item in enumerate(value)}
+    if depth and isinstance(value, Mapping):
+        for key, item in value.items():
+            if _is_array(item) or not _is_beside(key):
+                yield from _leaves(item, f"{name}.{key}" if name else str(key), depth - 1)
+
+
 def _weights(
-    held: Mapping[Any, Any], masks: dict[str, Tensor], path: list[str], origin: str
+    held: Mapping[Any, Any], masks: dict[str, Tensor], notes: list[str], origin: str
 ) -> Weights:
     state: dict[str, Tensor] = {}
-    notes = [f"weights found under {' > '.join(map(repr, path))}"] if path else []
-    for key, value in held.items():
-        if not isinstance(value, Tensor):
+    for name, value in _leaves(held):
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "fiub":
             continue
-        name = str(key)
-        if str(value.layout) != "torch.strided":
-            masks.setdefault(name, _stored(value))
-            value = value.to_dense()
-        state[name] = value.detach()
+        state[name], stored = _dense(value, name)
+        if stored is not None:
+            masks.setdefault(name, stored)
     if not state:
         keys = ", ".join(repr(str(key)) for key in list(held)[:8])
         raise TopographError(
@@ -145,8 +188,37 @@ def _weights(
     return Weights(state, masks, tuple(notes))
 
 
+def _dense(value: Any, name: str) -> tuple[Tensor, Tensor | None]:
+    """Return a tensor as a dense one, and where a sparse one stores an entry."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
+    value = value.detach()
+    if value.is_quantized:
+        return value.dequantize(), None
+    if value.layout == torch.strided:
+        return value, None
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if value.numel() * value.element_size() > there:
+        raise TopographError(
+            f"{name} is a sparse tensor of shape {tuple(value.shape)}, too large to be laid out",
+            "inspect it on a larger machine",
+        )
+    return value.to_dense(), _stored(value)
+
+
 def _stored(value: Tensor) -> Tensor:
     """Return where a sparse tensor stores an entry, zeros included."""
-    mask = torch.zeros(value.shape, dtype=torch.bool)
-    mask[tuple(value.to_sparse_coo().coalesce().indices())] = True
-    return mask
+    if value.layout == torch.sparse_coo:
+        mask = torch.zeros(value.shape, dtype=torch.bool)
+        mask[tuple(value.coalesce().indices())] = True
+        return mask
+    by_row = value.layout in (torch.sparse_csr, torch.sparse_bsr)
+    outer = value.crow_indices() if by_row else value.ccol_indices()
+    inner = value.col_indices() if by_row else value.row_indices()
+    ones = torch.ones_like(value.values(), dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "support is in beta state"
+        marked = torch.sparse_compressed_tensor(
+            outer, inner, ones, value.shape, layout=value.layout, check_invariants=True
+        )
+        return marked.to_dense() != 0
