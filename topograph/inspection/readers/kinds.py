@@ -6,6 +6,7 @@ from pathlib import Path
 
 from topograph.errors import TopographError
 from topograph.inspection.readers.archives import open_archive
+from topograph.inspection.readers.limits import open_file
 
 #: Formats that are known and not read: (first bytes, what it is, what to do).
 _UNREAD: tuple[tuple[bytes, str, str], ...] = (
@@ -40,11 +41,12 @@ def kind_of_file(path: Path) -> str:
     Raises
     ------
     TopographError
-        If it is empty or none of these, with the name of the format where that is known.
+        If it is no regular file, is empty or none of these, with the name of the format where
+        that is known.
     """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         head = stream.read(512)
+        size = stream.seek(0, 2)
     if size == 0:
         raise TopographError(f"{path} is empty (0 bytes)", "save or copy the checkpoint again")
     if head[:4] == b"PK\x03\x04":
@@ -93,7 +95,8 @@ def _may_be_onnx(head: bytes) -> bool:
 
 
 def _kind_of_archive(path: Path) -> str:
-    names = [name.split("/", 1)[-1] for name in open_archive(path).namelist()]
+    with open_archive(path) as archive:
+        names = [name.split("/", 1)[-1] for name in archive.namelist()]
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
         return "torchscript"
     if any(

@@ -1,136 +1,213 @@
-"""What a file of ``torch.save`` holds, either format, with ``weights_only=True``."""
+"""What a file of ``torch.save`` holds, either format, with nothing in it executed.
+
+The pickle is read by :mod:`topograph.inspection.readers.opcodes`, which knows no names but those in
+:mod:`topograph.inspection.readers.names`; that is stricter than ``weights_only=True``, whose
+list lets a file allocate what it likes and a nested key end the process. The pickle is read twice:
+what its tensors claim is checked against the file and the memory first, then the tensors are made,
+as views of the file where that is possible.
+"""
 
 from __future__ import annotations
 
-import argparse
-import pathlib
-import pickle
+import io
+import mmap
+import os
 import warnings
-from collections import OrderedDict
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-import numpy as np
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from topograph.errors import TopographError
-from topograph.inspection.readers.archives import check_archive
-from topograph.inspection.readers.limits import check_memory, first_line
+from topograph.inspection.readers.archives import check_archive, data_offset, open_archive
+from topograph.inspection.readers.limits import check_memory, first_line, open_file
+from topograph.inspection.readers.names import table
+from topograph.inspection.readers.opcodes import Machine, PickleError
 from topograph.inspection.readers.refusals import RESAVE, refusal
+from topograph.inspection.readers.tensors import Builder
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+
+#: Beside its own size, what a pickle may hand to calls.
+_SPARE = 1 << 20
+
+_Load = Callable[[str], torch.UntypedStorage]
 
 
 def read_zip(path: Path) -> Any:
     """Return what a file of ``torch.save`` since PyTorch 1.6 holds."""
-    return _read(path, "zip")
+    check_archive(path)
+    with open_archive(path) as archive:
+        return _guarded(path, lambda: _read_zip(path, archive))
 
 
 def read_old(path: Path) -> Any:
     """Return what a file of ``torch.save`` before PyTorch 1.6 holds."""
-    return _read(path, "pickle")
+    with open_file(path) as stream:
+        return _guarded(path, lambda: _read_old(path, stream.fileno()))
 
 
-def _read(path: Path, kind: str) -> Any:
-    # Loading lets no global run that is not on PyTorch's list or ours. FakeTensorMode reads the
-    # sizes of an old-format file first, because its storages are allocated as the pickle claims.
-    # By name torch.load would take anything called .safetensors for that; an open file has none.
-    mapped = kind == "zip" and check_archive(path) and path.suffix != ".safetensors"
+def _guarded(path: Path, read: Callable[[], Any]) -> Any:
+    before = _state(path)
     try:
-        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if mapped:
-                return _unpacked(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
-            with path.open("rb") as stream:
-                if kind == "pickle":
-                    with FakeTensorMode():
-                        claimed = torch.load(stream, map_location="cpu", weights_only=True)
-                    _check_claims(path, claimed)
-                    stream.seek(0)
-                return _unpacked(torch.load(stream, map_location="cpu", weights_only=True))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about sparse CSR
+            held = read()
     except TopographError:
         raise
-    except pickle.UnpicklingError as error:
-        with torch.serialization.safe_globals(_harmless()):  # what is let through is not named
-            raise refusal(path, kind, error) from None
     except MemoryError:
         raise TopographError(f"{path} needs more memory than there is", RESAVE) from None
-    except Exception as error:  # a damaged pickle may raise anything
+    except Exception as error:  # a damaged file may raise anything
+        said = str(error) if isinstance(error, PickleError) else first_line(error)
         raise TopographError(
-            f"{path} is damaged or was not written by torch.save ({first_line(error)})",
+            f"{path} is damaged or was not written by torch.save ({said}); expected tensors and "
+            "plain values",
             "copy it again, or save the weights with torch.save or safetensors",
         ) from None
-
-
-def _harmless() -> list[Any]:
-    """Return what training scripts put beside weights and that only holds plain values.
-
-    A name may stand for a function of ours: NumPy's own reconstruct would take memory for whatever
-    shape it is told.
-    """
-    scalar = np.float64(0).__reduce__()[0]
-    dtypes = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdFD"]
-    # NumPy 1 and 2 write the same functions under two module names.
-    modules = ("numpy.core.multiarray", "numpy._core.multiarray")
-    functions = [(scalar, f"{module}.scalar") for module in modules]
-    functions += [(_Array.empty, f"{module}._reconstruct") for module in modules]
-    held = [argparse.Namespace, pathlib.PosixPath, np.dtype, np.ndarray, *dtypes, _Array]
-    return [*held, *functions]
-
-
-class _Array:
-    """An array of NumPy's as a pickle builds it: empty, then told its shape and bytes."""
-
-    def __init__(self) -> None:
-        self.value = np.empty(0)
-
-    @staticmethod
-    def empty(kind: Any, shape: Any, dtype: Any) -> _Array:
-        """Stand in for ``numpy.core.multiarray._reconstruct``, which makes an empty array."""
-        if kind is not np.ndarray or shape != (0,):
-            raise pickle.UnpicklingError(f"an array of the kind {kind!r} and shape {shape!r}")
-        return _Array()
-
-    def __setstate__(self, state: Any) -> None:
-        _version, shape, dtype, by_column, content = state
-        if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(content, bytes):
-            raise pickle.UnpicklingError("an array of Python objects")
-        flat = np.frombuffer(content, dtype)
-        self.value = flat.reshape(shape, order="F" if by_column else "C").copy()
-
-
-def _unpacked(value: Any, depth: int = 16) -> Any:
-    """Return what was read with NumPy's arrays in the place of what stands for them."""
-    if isinstance(value, _Array):
-        return value.value
-    if depth and type(value) in (dict, OrderedDict):
-        for key, item in value.items():
-            value[key] = _unpacked(item, depth - 1)
-    elif depth and type(value) in (list, tuple):
-        return type(value)(_unpacked(item, depth - 1) for item in value)
-    return value
-
-
-def _check_claims(path: Path, claimed: Any) -> None:
-    storages = {
-        id(storage): storage.nbytes()
-        for storage in (tensor.untyped_storage() for tensor in _tensors(claimed))
-    }
-    total, size = sum(storages.values()), path.stat().st_size
-    if total > size:
+    if _state(path) != before:
         raise TopographError(
-            f"{path} ({size:,} bytes) claims to hold {total:,} bytes of tensors",
-            "it is cut short or forged; copy it again",
+            f"{path} was changed while it was read; expected a file at rest",
+            "read it again when whatever writes it is done",
         )
-    check_memory(path, total)
+    return held
 
 
-def _tensors(value: Any, depth: int = 8) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif depth and isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item, depth - 1)
-    elif depth and isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item, depth - 1)
+def _state(path: Path) -> tuple[int, ...]:
+    about = path.stat()
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _read_zip(path: Path, archive: zipfile.ZipFile) -> Any:
+    members = {entry.filename: entry for entry in archive.infolist()}
+    roots = [name for name in members if name.split("/", 1)[-1] == "data.pkl"]
+    if len(roots) != 1:
+        raise PickleError(f"{len(roots)} members called data.pkl")
+    root = roots[0].removesuffix("data.pkl")
+    swapped = root + "byteorder" in members and archive.read(root + "byteorder") == b"big"
+    pickle = archive.read(roots[0])
+
+    def run(builder: Builder) -> Any:
+        machine = _machine(io.BytesIO(pickle), builder, len(pickle))
+        return _known(path, machine, machine.run)
+
+    claims = Builder()
+    run(claims)
+    parts = {}
+    for key, length in claims.lengths.items():
+        entry = members.get(f"{root}data/{key}")
+        there = entry.file_size if entry is not None else 0
+        if there < length:
+            raise TopographError(
+                f"{path} has {there:,} bytes for a storage; expected the {length:,} that its "
+                "pickle claims",
+                "it is cut short or forged; copy it again",
+            )
+        parts[key] = entry
+    check_memory(path, claims.total)
+    size = path.stat().st_size
+    mapped = _map(path, size)
+    stream = archive.fp
+
+    def load(key: str) -> torch.UntypedStorage:
+        entry, length = parts[key], claims.lengths[key]
+        if entry is None or not length:
+            return torch.UntypedStorage(0)
+        if entry.compress_type != zipfile.ZIP_STORED or stream is None:
+            return _owned(archive.read(entry)[:length])
+        start = data_offset(stream, entry)
+        if start + length > size:
+            raise PickleError("a storage beyond the end of the file")
+        return _aligned(mapped, start, length)
+
+    return run(Builder(_once(load), swapped))
+
+
+def _read_old(path: Path, descriptor: int) -> Any:
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+
+        def run(builder: Builder) -> tuple[Any, Any]:
+            content.seek(0)
+            machine = _machine(content, builder, len(content))
+            if _known(path, machine, machine.run) != _MAGIC:
+                raise PickleError("a pickle without torch's number at its beginning")
+            if machine.run() != _PROTOCOL:
+                raise PickleError("a version of the format that is not known")
+            machine.run()  # of the machine that wrote it
+            held = _known(path, machine, machine.run)
+            return held, machine.run()
+
+        claims = Builder()
+        _, keys = run(claims)
+        if type(keys) is not list or not all(type(key) in (str, int, bytes) for key in keys):
+            raise PickleError("a file without a list of its storages")
+        names = [key.decode("ascii") if isinstance(key, bytes) else str(key) for key in keys]
+        starts: dict[str, int] = {}
+        place = content.tell()
+        for name in names:
+            length = claims.lengths.get(name, -1)
+            count = int.from_bytes(content[place : place + 8], "little")
+            width = claims.widths.get(name, 1)
+            if count * width != length or place + 8 + length > len(content) or name in starts:
+                raise TopographError(
+                    f"{path} ({len(content):,} bytes) claims to hold a storage of "
+                    f"{max(length, 0):,} bytes where there is none; expected a whole file",
+                    "it is cut short or forged; copy it again",
+                )
+            starts[name] = place + 8
+            place += 8 + length
+        if starts.keys() != claims.lengths.keys():
+            raise PickleError("a tensor on a storage that the file does not hold")
+        check_memory(path, claims.total)
+        mapped = _map(path, len(content))
+        load = _once(lambda key: _aligned(mapped, starts[key], claims.lengths[key]))
+        return run(Builder(load))[0]
+
+
+def _machine(stream: IO[bytes] | mmap.mmap, builder: Builder, size: int) -> Machine:
+    return Machine(stream, table(builder), builder.storage, spare=4 * size + _SPARE)
+
+
+def _known(path: Path, machine: Machine, run: Callable[[], Any]) -> Any:
+    """Run, and refuse the file where it asks for names that are not known, damaged or not."""
+    try:
+        held = run()
+    except Exception:
+        if machine.unknown:
+            raise refusal(path, machine.unknown) from None
+        raise
+    if machine.unknown:
+        raise refusal(path, machine.unknown)
+    return held
+
+
+def _map(path: Path, size: int) -> torch.UntypedStorage:
+    return torch.UntypedStorage.from_file(os.fspath(path), False, size)
+
+
+def _aligned(mapped: torch.UntypedStorage, start: int, length: int) -> torch.UntypedStorage:
+    """Return a part of a file, as a view unless its elements would lie across their boundaries."""
+    part = cast(torch.UntypedStorage, mapped[start : start + length])
+    if start % 16:
+        own = torch.UntypedStorage(length)
+        own.copy_(part)
+        return own
+    return part
+
+
+def _owned(data: bytes) -> torch.UntypedStorage:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8).untyped_storage()
+
+
+def _once(load: _Load) -> _Load:
+    # Tensors that share a storage in the file share it in memory.
+    made: dict[str, torch.UntypedStorage] = {}
+
+    def cached(key: str) -> torch.UntypedStorage:
+        if key not in made:
+            made[key] = load(key)
+        return made[key]
+
+    return cached
