@@ -36,8 +36,8 @@ def printable(text: str) -> str:
 
     Examples
     --------
-    >>> print(printable("fc\x1b[2J.weight"))
-    fc\\x1b[2J.weight
+    >>> print(printable("fc" + chr(0x202E)).encode("ascii").decode())
+    fc...202e
     """
     cut = text if len(text) <= _LENGTH else text[:_LENGTH] + "…"
     if cut.isprintable():

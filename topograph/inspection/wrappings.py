@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from topograph.errors import TopographError
+from topograph.inspection.readers.limits import LIMIT_VARIABLE, max_bytes
 
 #: Keys that training scripts put a state dict under, the one to take first: the raw weights
 #: before their moving average.
@@ -37,6 +37,9 @@ WRAPPERS = (
 
 #: Keys that hold one mask a parameter.
 MASKS = ("masks", "mask", "mask_dict")
+
+#: Wrappings within wrappings beyond this are no checkpoint.
+_DEPTH = 16
 
 #: What is beside the weights and has tensors of its own.
 _BESIDE = ("optim", "sched", "scaler", "rng", "loss", "buffer_state")
@@ -110,6 +113,11 @@ def unwrap(held: Any, origin: str = "the checkpoint") -> Weights:
         if inner is None:
             break
         path.append(inner)
+        if len(path) > _DEPTH:
+            raise TopographError(
+                f"{origin} holds containers nested more than {_DEPTH} deep; expected a state dict",
+                'save the weights with torch.save(model.state_dict(), "weights.pt")',
+            )
         notes += [f"{inner!r} is taken, and not {', '.join(map(repr, passed))}"] if passed else []
         held = held[inner]
     found = [f"weights found under {' > '.join(map(repr, path))}"] if path else []
@@ -154,7 +162,7 @@ def _has_tensors(value: Any, depth: int = 4) -> bool:
     return False
 
 
-def _leaves(value: Any, name: str = "", depth: int = 16) -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, name: str = "", depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:
     """Yield every tensor or array with its keys joined by dots, optimizer states left out."""
     if _is_array(value):
         yield name, value
@@ -197,11 +205,10 @@ def _dense(value: Any, name: str) -> tuple[Tensor, Tensor | None]:
         return value.dequantize(), None
     if value.layout == torch.strided:
         return value, None
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if value.numel() * value.element_size() > there:
+    if value.numel() * value.element_size() > max_bytes():
         raise TopographError(
             f"{name} is a sparse tensor of shape {tuple(value.shape)}, too large to be laid out",
-            "inspect it on a larger machine",
+            f"set {LIMIT_VARIABLE} to the bytes that tensors may take, where there are so many",
         )
     return value.to_dense(), _stored(value)
 

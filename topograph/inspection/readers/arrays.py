@@ -11,7 +11,7 @@ import numpy as np
 
 from topograph.errors import TopographError
 from topograph.inspection.readers.archives import check_archive, open_archive
-from topograph.inspection.readers.limits import first_line
+from topograph.inspection.readers.limits import first_line, open_file
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -34,7 +34,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def read_npy(path: Path) -> np.ndarray:
     """Return the array of an ``.npy`` file."""
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         return _array(path, stream, path.stat().st_size)
 
 

@@ -16,12 +16,15 @@ import mmap
 import pickletools
 from argparse import Namespace
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
 #: A pickle of more instructions is refused; a tensor takes about 40.
 OPCODE_LIMIT = 5_000_000
+
+#: Containers within containers beyond this depth are refused.
+DEPTH_LIMIT = 100
 
 #: Integers beyond this are no keys: Python hashes whole numbers modulo 2**61 - 1, and many keys of
 #: one hash take quadratic time.
@@ -278,6 +281,58 @@ class Machine:
         self._push(found.value() if isinstance(found, Standin) else found)
 
 
+def check_tree(held: Any) -> None:
+    """Check that containers form a tree that can be walked: finite, not deep, not too large.
+
+    A pickle may refer to one container from many places, so that a few bytes unfold into more
+    paths than there are atoms, and from within itself, so that they never end.
+
+    Raises
+    ------
+    PickleError
+        If a container holds itself, is more than :data:`DEPTH_LIMIT` deep, or more than
+        :data:`OPCODE_LIMIT` values are met when every path is walked.
+
+    Examples
+    --------
+    >>> check_tree({"model": {"weight": [1, 2]}})
+    """
+    # Per container: (values met below it, depth); None while it is being walked.
+    seen: dict[int, tuple[int, int] | None] = {}
+    todo = [held] if isinstance(held, _CONTAINERS) else []
+    while todo:
+        value = todo[-1]
+        items = _items(value)
+        children = [item for item in items if isinstance(item, _CONTAINERS)]
+        if id(value) not in seen:
+            seen[id(value)] = None
+            for child in children:
+                if id(child) not in seen:
+                    todo.append(child)
+                elif seen[id(child)] is None:
+                    raise PickleError("a container that holds itself")
+            continue
+        todo.pop()
+        if seen[id(value)] is not None:
+            continue
+        below = [seen[id(child)] or (0, 0) for child in children]
+        size = len(items) + sum(count for count, _ in below)
+        depth = 1 + max((deep for _, deep in below), default=0)
+        if size > OPCODE_LIMIT or depth > DEPTH_LIMIT:
+            raise PickleError(
+                f"containers nested more than {DEPTH_LIMIT} deep"
+                if depth > DEPTH_LIMIT
+                else f"containers that unfold to more than {OPCODE_LIMIT:,} values"
+            )
+        seen[id(value)] = size, depth
+
+
+def _items(container: Any) -> Collection[Any]:
+    if isinstance(container, Namespace):
+        return vars(container).values()
+    return container.values() if isinstance(container, dict) else container
+
+
 def _decoded(text: str) -> str | bytes:
     """Return what Python 2 wrote as a string, read as Latin-1: its text, or else its bytes."""
     raw = text.encode("latin-1")
@@ -301,6 +356,8 @@ def plain_key(value: Any, inside: bool = False) -> Any:
 def _set(machine: Machine) -> set[Any]:
     return {plain_key(item) for item in machine._since_mark()}
 
+
+_CONTAINERS = (dict, list, tuple, Namespace)
 
 _SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 

@@ -24,7 +24,7 @@ from topograph.errors import TopographError
 from topograph.inspection.readers.archives import check_archive, data_offset, open_archive
 from topograph.inspection.readers.limits import check_memory, first_line, open_file
 from topograph.inspection.readers.names import table
-from topograph.inspection.readers.opcodes import Machine, PickleError
+from topograph.inspection.readers.opcodes import Machine, PickleError, check_tree
 from topograph.inspection.readers.refusals import RESAVE, refusal
 from topograph.inspection.readers.tensors import Builder
 
@@ -180,25 +180,27 @@ def _known(path: Path, machine: Machine, run: Callable[[], Any]) -> Any:
         raise
     if machine.unknown:
         raise refusal(path, machine.unknown)
+    check_tree(held)
     return held
 
 
 def _map(path: Path, size: int) -> torch.UntypedStorage:
-    return torch.UntypedStorage.from_file(os.fspath(path), False, size)
+    return cast(torch.UntypedStorage, torch.UntypedStorage.from_file(os.fspath(path), False, size))
 
 
 def _aligned(mapped: torch.UntypedStorage, start: int, length: int) -> torch.UntypedStorage:
     """Return a part of a file, as a view unless its elements would lie across their boundaries."""
-    part = cast(torch.UntypedStorage, mapped[start : start + length])
+    part: Any = mapped[start : start + length]
     if start % 16:
         own = torch.UntypedStorage(length)
         own.copy_(part)
-        return own
-    return part
+        part = own
+    return cast(torch.UntypedStorage, part)
 
 
 def _owned(data: bytes) -> torch.UntypedStorage:
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8).untyped_storage()
+    owned = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    return owned.untyped_storage()
 
 
 def _once(load: _Load) -> _Load:

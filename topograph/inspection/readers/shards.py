@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from topograph.errors import TopographError
-from topograph.inspection.readers.limits import check_memory
+from topograph.inspection.readers.limits import DIRECTORY_LIMIT, check_memory, open_file
 
 #: A configuration longer than this is refused.
 CONFIG_LIMIT = 10_000_000
 
 #: An index of shards longer than this is refused.
-INDEX_LIMIT = 100_000_000
+INDEX_LIMIT = DIRECTORY_LIMIT
 
 _NUMBERED = re.compile(r"^(.*)-(\d{1,6})-of-(\d{1,6})(\.\w+)$")
 
@@ -75,13 +75,14 @@ def read_shards(paths: tuple[Path, ...], read: Callable[[Path], Any]) -> dict[st
 
 def read_json(path: Path, limit: int) -> dict[str, Any]:
     """Return the object that a JSON file holds; refuse one that is too long or no object."""
-    size = path.stat().st_size
-    if size > limit:
+    with open_file(path) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
         raise TopographError(
-            f"{path} has {size:,} bytes; expected at most {limit:,}", "write it again"
+            f"{path} has more than {limit:,} bytes; expected at most that", "write it again"
         )
     try:
-        held = json.loads(path.read_bytes())
+        held = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise TopographError(
             f"{path} is no valid JSON ({type(error).__name__})", "copy it again"
