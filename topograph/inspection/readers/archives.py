@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -52,7 +51,7 @@ def open_archive(path: Path) -> Archive:
                 _FORGED,
             )
         archive = Archive(stream)
-        _check_directory(path, archive.infolist())
+        _check_directory(path, archive.infolist(), archive.start_dir)
     except TopographError:
         stream.close()
         raise
@@ -88,7 +87,7 @@ def data_offset(stream: IO[bytes], entry: zipfile.ZipInfo) -> int:
     return int(entry.header_offset + _LOCAL.size + fields[-2] + fields[-1])
 
 
-def _check_directory(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+def _check_directory(path: Path, entries: Sequence[zipfile.ZipInfo], end: int) -> None:
     # Readers differ in which of two members of one name they take, so that one could be shown and
     # the other be used; and overlapping members let a small file unpack to a huge one.
     if len(entries) > COUNT_LIMIT:
@@ -99,10 +98,11 @@ def _check_directory(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
     if twice:
         raise TopographError(f"{path} names {twice} of its members more than once", _FORGED)
     ordered = sorted(entries, key=lambda entry: entry.header_offset)
-    for one, two in itertools.pairwise(ordered):
-        if one.header_offset + _LOCAL.size + one.compress_size > two.header_offset:
+    ends = [*(entry.header_offset for entry in ordered[1:]), end]
+    for entry, limit in zip(ordered, ends, strict=True):
+        if entry.header_offset + _LOCAL.size + entry.compress_size > limit:
             raise TopographError(
-                f"{path} has members that overlap ({one.filename!r}, {two.filename!r})", _FORGED
+                f"{path} has a member that overlaps what is behind it ({entry.filename!r})", _FORGED
             )
 
 

@@ -55,7 +55,8 @@ def _array(path: Path, stream: IO[bytes], size: int) -> np.ndarray:
             "save plain arrays of numbers",
         )
     needed = math.prod(shape) * dtype.itemsize
-    if needed > size or min(shape, default=0) < 0:
+    largest = max(shape, default=0)  # an array of no elements may have any size all the same
+    if needed > size or min(shape, default=0) < 0 or largest > 1 << 48 or len(shape) > 32:
         raise TopographError(
             f"{path} claims an array of {needed:,} bytes in {size:,}", "copy it again"
         )
