@@ -90,6 +90,16 @@ def tensor(
 # Files.
 
 
+_OLD = [
+    pickle.dumps(0x1950A86A20F9469CFC6C, 2),
+    pickle.dumps(1001, 2),
+    pickle.dumps({"protocol_version": 1001, "little_endian": True}, 2),
+]
+
+#: How long the part of an old file is that is always the same.
+OLD_HEAD = len(b"".join(_OLD))
+
+
 def zipped(
     body: bytes, storages: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED
 ) -> bytes:
@@ -97,6 +107,15 @@ def zipped(
     parts = {"a/data.pkl": body, "a/version": b"3\n", "a/byteorder": b"little"}
     parts |= {f"a/data/{key}": data for key, data in (storages or {}).items()}
     return archive(parts, method)
+
+
+def pickle_of(content: bytes) -> bytes | None:
+    """The pickle in a file of torch.save since 1.6, if it can be had."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as held:
+            return held.read(next(key for key in held.namelist() if key.endswith("data.pkl")))
+    except (zipfile.BadZipFile, StopIteration, RuntimeError, NotImplementedError, OSError):
+        return None
 
 
 def archive(parts: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
@@ -110,13 +129,7 @@ def archive(parts: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
 def old(body: bytes, storages: dict[str, tuple[int, bytes]] | None = None) -> bytes:
     """A file of torch.save before 1.6; storages as (number of elements, bytes)."""
     held = storages or {}
-    head = [
-        pickle.dumps(0x1950A86A20F9469CFC6C, 2),
-        pickle.dumps(1001, 2),
-        pickle.dumps({"protocol_version": 1001, "little_endian": True}, 2),
-        body,
-        pickle.dumps(list(held), 2),
-    ]
+    head = [*_OLD, body, pickle.dumps(list(held), 2)]
     return b"".join(head) + b"".join(struct.pack("<q", n) + data for n, data in held.values())
 
 

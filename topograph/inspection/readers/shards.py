@@ -99,13 +99,14 @@ def _listed(index: Path) -> tuple[Path, ...]:
             f"{index} has no weight_map; expected an index of shards",
             "pass the index that save_pretrained wrote, or the weights themselves",
         )
-    names = list(dict.fromkeys(held.values()))
     # A name that leads elsewhere would have another file read than the user pointed at.
-    wrong = [n for n in names if not isinstance(n, str) or Path(n).name != n or n in ("", "..")]
-    if wrong:
-        raise TopographError(
-            f"{index} names {wrong[0]!r}; expected files beside it", "write the index again"
-        )
+    for name in held.values():
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
+            raise TopographError(
+                f"{index} names {str(name)[:80]!r}; expected files beside it",
+                "write the index again",
+            )
+    names = list(dict.fromkeys(held.values()))
     return _there(index, names)
 
 
