@@ -67,12 +67,13 @@ sys.addaudithook(_watch)
 os.environ[LIMIT_VARIABLE] = str(LIMIT)
 
 _MODEL = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
-_FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+_MADE = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+_FOLDER = Path(_MADE.name)
 
 
 def use(path: Path, read: Callable[[Path], Any] = read_file) -> None:
     """Read a file and look at every value in it, as an inspection does."""
-    with watched(), contextlib.suppress(TopographError):
+    with contextlib.suppress(TopographError), watched():
         weights = unwrap(read(path), path.name)
         total = 0
         for value in (*weights.state.values(), *weights.masks.values()):

@@ -122,7 +122,9 @@ def _is_regular(descriptor: int) -> bool:
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**30:,.1f} GiB" if 2**30 <= count < 2**70 else f"{count:.6g} bytes"
+    if count >= 1 << 70:
+        return "more than 2**70 bytes"
+    return f"{count / 2**30:,.1f} GiB" if count >= 1 << 30 else f"{count:,} bytes"
 
 
 def first_line(error: Exception) -> str:
