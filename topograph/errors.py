@@ -42,6 +42,4 @@ def printable(text: str) -> str:
     cut = text if len(text) <= _LENGTH else text[:_LENGTH] + "…"
     if cut.isprintable():
         return cut
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in cut
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)

@@ -13,6 +13,7 @@ from typing import Any
 
 from topograph.inspection.readers.arrays import read_npy, read_npz
 from topograph.inspection.readers.kinds import kind_of_file as kind_of_file
+from topograph.inspection.readers.limits import open_file
 from topograph.inspection.readers.onnx import read_onnx
 from topograph.inspection.readers.pickles import read_old, read_zip
 from topograph.inspection.readers.programs import read_exported, read_torchscript
@@ -31,7 +32,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def read_file(path: Path, trust: bool = False) -> Any:
-    """Return what a checkpoint file holds, on the CPU; pickles with ``weights_only=True``.
+    """Return what a checkpoint file holds, on the CPU; nothing that a pickle names is imported.
 
     Parameters
     ----------
@@ -54,5 +55,5 @@ def read_file(path: Path, trust: bool = False) -> Any:
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -60,7 +60,7 @@ def find_masks(masks: Any) -> dict[str, Tensor]:
     held = masks
     if isinstance(masks, (str, os.PathLike)):
         path = Path(masks).expanduser()
-        if not path.is_file():
+        if not path.exists():
             raise TopographError(f"{path} does not exist", "pass the path of a file with masks")
         held = read_file(path)
     if isinstance(held, Mapping):

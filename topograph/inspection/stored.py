@@ -41,7 +41,7 @@ def subject_of_path(path: Path, model: ModelSpec | None, trust: bool = False) ->
     """
     if path.is_dir():
         return _folder(path, model)
-    if not path.is_file():
+    if not path.exists():
         raise TopographError(f"{path} does not exist", "pass the path of a checkpoint")
     held, provenance = _read(path, trust)
     if model is None:

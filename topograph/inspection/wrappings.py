@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from topograph.errors import TopographError
+from topograph.errors import TopographError, printable
 from topograph.inspection.readers.limits import LIMIT_VARIABLE, max_bytes
 
 #: Keys that training scripts put a state dict under, the one to take first: the raw weights
@@ -181,9 +181,16 @@ def _weights(
     held: Mapping[Any, Any], masks: dict[str, Tensor], notes: list[str], origin: str
 ) -> Weights:
     state: dict[str, Tensor] = {}
-    for name, value in _leaves(held):
+    for given, value in _leaves(held):
         if isinstance(value, np.ndarray) and value.dtype.kind not in "fiub":
             continue
+        # Reports show names on terminals and pages; what is not printable in them does harm there.
+        name = printable(given)
+        if name in state:
+            raise TopographError(
+                f"{origin} holds two tensors called {name[:200]!r}; expected one of each name",
+                "save the weights with names that differ",
+            )
         state[name], stored = _dense(value, name)
         if stored is not None:
             masks.setdefault(name, stored)
