@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.topograph import hostile
@@ -25,7 +28,16 @@ from topograph.errors import TopographError
 from topograph.inspection.files import kind_of_file, read_file
 from topograph.inspection.readers import pickles
 from topograph.inspection.readers.limits import LIMIT_VARIABLE, max_bytes
+from topograph.inspection.readers.names import table
+from topograph.inspection.readers.opcodes import (
+    DEPTH_LIMIT,
+    OPCODE_LIMIT,
+    Machine,
+    PickleError,
+    check_tree,
+)
 from topograph.inspection.readers.safetensors import read_safetensors
+from topograph.inspection.readers.tensors import Builder
 from topograph.inspection.wrappings import unwrap
 
 NAMES = sorted(hostile.hostile_files(Path("canary")))
@@ -405,6 +417,54 @@ def test_a_whole_module_names_its_classes(tmp_path: Path) -> None:
         torch.save(nn.Linear(2, 2), tmp_path / "a.pt", _use_new_zipfile_serialization=new)
         with pytest.raises(TopographError, match=r"torch\.nn\.modules\.linear\.Linear"):
             read_file(tmp_path / "a.pt")
+
+
+KEYS = st.one_of(st.text(), st.binary(), st.integers(-(2**50), 2**50), st.booleans(), st.none())
+PLAIN = st.recursive(
+    st.one_of(KEYS, st.integers(), st.floats(allow_nan=False), st.complex_numbers(allow_nan=False)),
+    lambda inner: st.one_of(
+        st.lists(inner),
+        st.dictionaries(KEYS, inner),
+        st.tuples(inner, inner),
+        st.sets(KEYS),
+        st.frozensets(KEYS),
+        st.builds(bytearray, st.binary()),
+        st.builds(OrderedDict, st.dictionaries(KEYS, inner)),
+        st.builds(lambda value: [value, value], inner),
+    ),
+    max_leaves=20,
+)
+
+
+@given(PLAIN, st.integers(0, pickle.HIGHEST_PROTOCOL))
+@settings(max_examples=150, deadline=None)
+def test_plain_values_are_what_python_pickled(value: Any, protocol: int) -> None:
+    builder = Builder()
+    stream = io.BytesIO(pickle.dumps(value, protocol) + b"rest")
+    machine = Machine(stream, table(builder), builder.storage, spare=1 << 20)
+    assert machine.run() == value
+    assert machine.unknown == set()
+    assert stream.read() == b"rest"
+
+
+@given(st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=3), max_leaves=30))
+def test_trees_within_the_limits_pass(tree: Any) -> None:
+    check_tree(tree)
+    for held in (tree, {"model": tree, "again": tree}):
+        check_tree([held, held])
+
+
+def test_depth_and_unfolded_size_are_bounded_where_the_limits_say() -> None:
+    deep: Any = []
+    for _ in range(DEPTH_LIMIT - 1):
+        deep = [deep]
+    check_tree(deep)
+    with pytest.raises(PickleError, match="deep"):
+        check_tree([deep])
+    wide: Any = [None] * (OPCODE_LIMIT // 2 - 1)
+    check_tree([wide, wide])
+    with pytest.raises(PickleError, match="unfold"):
+        check_tree([wide, wide, wide])
 
 
 @pytest.mark.parametrize("count", [100])

@@ -7,10 +7,10 @@ had memory of its own, are at most :func:`max_bytes`.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 from topograph.errors import TopographError
 
@@ -85,7 +85,7 @@ def check_count(path: Path, count: int, what: str) -> None:
         )
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a regular file of a size within the limit; nothing that could block or never end.
 
     Raises
@@ -103,22 +103,23 @@ def open_file(path: Path) -> BinaryIO:
             "file to read",
             "pass the path of a checkpoint",
         ) from None
-    stream = os.fdopen(descriptor, "rb") if _is_regular(descriptor) else None
-    if stream is None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise TopographError(
             f"{path} is no regular file; expected one, not a folder, pipe, socket or device",
             "pass the path of a checkpoint",
         )
-    size, limit = os.fstat(descriptor).st_size, max_bytes()
-    if size > limit:
+    stream = os.fdopen(descriptor, "rb")
+    try:
+        size, limit = os.fstat(descriptor).st_size, max_bytes()
+        if size > limit:
+            raise TopographError(
+                f"{path} has {_size(size)}; expected at most {_size(limit)}", _RAISE
+            )
+    except TopographError:
         stream.close()
-        raise TopographError(f"{path} has {_size(size)}; expected at most {_size(limit)}", _RAISE)
+        raise
     return stream
-
-
-def _is_regular(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def _size(count: int) -> str:

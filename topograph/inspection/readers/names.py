@@ -117,6 +117,7 @@ def _plain() -> dict[str, Any]:
         "builtins.float": _number(float),
         "builtins.bool": _number(bool),
         "builtins.complex": lambda real, imaginary=0.0: complex(_real(real), _real(imaginary)),
+        "builtins.bytes": lambda: b"",  # which protocol 2 has no other way to write
         "builtins.bytearray": lambda data=b"", *_: bytearray(_bytes(data)),
         "_codecs.encode": lambda text, *_: _bytes(text),
         "argparse.Namespace": Namespace,
