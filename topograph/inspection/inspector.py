@@ -24,6 +24,7 @@ from topograph.graph.layered import LayeredGraph
 from topograph.influence import check_influence
 from topograph.inspection.builders import ModelSpec
 from topograph.inspection.examples import guess_example
+from topograph.inspection.kept import kept_weights
 from topograph.inspection.matching import holding
 from topograph.inspection.measures import Layer, measure
 from topograph.inspection.report import Report
@@ -166,6 +167,7 @@ def _report(
         verdicts(summary, found.layers),
         provenance,
         graph,
+        kept_weights(binding),
     )
 
 
