@@ -14,7 +14,7 @@ from topograph.inspection.wording import percent
 if TYPE_CHECKING:
     from topograph.powerlaws import PowerLawFit
 
-_W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 300, 190, 52, 12, 10, 36
+_W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 310, 190, 62, 12, 10, 36
 
 
 def concentration_svg(nodes: pd.DataFrame, tau: float) -> str:
@@ -107,8 +107,10 @@ def shell_svg(nodes: pd.DataFrame) -> str:
     return frame.draw("".join(bars), "Nodes by k-shell", text)
 
 
-def pair_svg(first: np.ndarray, second: np.ndarray, label: str) -> str:
-    """Return one measure of the layers of two networks, in order: a dashed line and a full one."""
+def pair_svg(
+    first: np.ndarray, second: np.ndarray, label: str, dashed: str = "A", full: str = "B"
+) -> str:
+    """Return two series of the layers, in order: a dashed line and a full one."""
     known = np.isfinite(first) | np.isfinite(second)
     if known.sum() < 2:
         return ""
@@ -118,7 +120,8 @@ def pair_svg(first: np.ndarray, second: np.ndarray, label: str) -> str:
         for kind, values in (("law", first), ("curve", second))
         for run in _runs(values)
     )
-    return frame.draw(lines, f"{label}, layer by layer", "Dashed: A; full: B")
+    text = f"Over {len(first)} layers; dashed: {dashed}, full: {full}"
+    return frame.draw(lines, f"{label}, layer by layer", text)
 
 
 def _runs(values: np.ndarray) -> list[list[tuple[float, float]]]:

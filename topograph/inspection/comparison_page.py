@@ -65,7 +65,7 @@ def _charts(layers: pd.DataFrame) -> str:
     charts.append(
         (
             "Overlap of the kept weights (Jaccard); dashed: what chance would give.",
-            pair_svg(chance, overlap, "overlap"),
+            pair_svg(chance, overlap, "overlap", "by chance", "found"),
         )
     )
     figures = "".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -22,6 +23,7 @@ _MARGIN = 34
 _STEP = 6.0  # least distance of two columns; a deeper network is wider than the page
 _SINGLE = 300  # of more links, those alike are drawn as one, and do not tell their shares
 _WIDEST = 7.0  # line, in pixels
+_MOST_IN_ONE = 0.8  # of the bars, in what a label stands for
 _FAINT = 4.0  # decades of path share between that and the finest
 
 
@@ -351,25 +353,21 @@ def _labels(bars: dict[str, Bar], width: float) -> list[str]:
 def headings(names: list[str], most: int = 9) -> list[str]:
     """Return what to call each of many layers in a row: its name, or the part that it is in.
 
-    Where there are more names than ``most``, the first components that tell two parts apart;
-    numbers keep the component before them.
+    Where there are more names than ``most``, as many of their first components as it takes that
+    no part holds nearly all of them; numbers keep the component before them.
 
     Examples
     --------
-    >>> headings(["x", "h.0.q", "h.0.k", "h.1.q", "h.1.k", "head"], most=3)
-    ['x', 'h.0', 'h.0', 'h.1', 'h.1', 'head']
+    >>> headings(["x", "h.0.q", "h.0.k", "h.1.q", "h.1.k", "h.1.v"], most=3)
+    ['x', 'h.0', 'h.0', 'h.1', 'h.1', 'h.1']
     """
     if len(names) <= most:
         return names
     parts = [name.partition("#")[0].split(".") for name in names]
-    deepest = max(map(len, parts))
-    for depth in range(1, deepest + 1):
-        heads = [".".join(part[:depth]) for part in parts]
-        within = [head for head, part in zip(heads, parts, strict=True) if len(part) > 1]
-        if len(set(within)) >= 2 or depth == deepest:
+    for depth in range(1, max(map(len, parts)) + 1):
+        held = Counter(tuple(part[:depth]) for part in parts)
+        if held.most_common(1)[0][1] <= _MOST_IN_ONE * len(parts):
             break
-    if depth == 1:
-        return heads
     # What all have before it says nothing; a bare number would say too little.
     ends = [part[:depth] for part in parts]
     return [".".join(end[-2:] if end[-1].isdigit() else end[-1:]) for end in ends]

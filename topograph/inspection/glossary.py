@@ -63,6 +63,13 @@ def terms(tau: float) -> tuple[tuple[str, str], ...]:
             ),
         ),
         (
+            "Power law",
+            (
+                "degrees whose distribution falls as a power of the degree, so that a few nodes "
+                "have very many; D is the largest gap between law and data."
+            ),
+        ),
+        (
             "Identity",
             (
                 "a residual connection, which hands values on without weights; it carries paths, "

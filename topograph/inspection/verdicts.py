@@ -80,7 +80,7 @@ def _spread(summary: dict[str, Any], layers: pd.DataFrame) -> Iterator[Verdict]:
     if summary["kept"] == summary["weights"] or len(known) < 2:
         return
     low, high = known.loc[known["density"].idxmin()], known.loc[known["density"].idxmax()]
-    if low["density"] < 0.9 * high["density"]:
+    if 0 < low["density"] < 0.9 * high["density"]:
         yield Verdict(
             f"The sparsest layer, {low['layer']}, keeps {percent(low['density'])} of its weights, "
             f"the densest, {high['layer']}, {percent(high['density'])}.",
