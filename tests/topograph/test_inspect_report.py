@@ -203,3 +203,29 @@ class TestFigure:
         assert report.summary["tau_core"] == 0
         assert len(report.figure().axes) == 4
         Page(report.save(tmp_path / "a.html").read_text(encoding="utf-8"))
+
+
+class TestDocumentation:
+    """The page that explains a report names all that its files hold."""
+
+    PAGE = Path(__file__).parents[2] / "docs" / "howto" / "read-a-report.md"
+
+    def test_every_field_of_the_json(self, report: Report) -> None:
+        words = self.PAGE.read_text(encoding="utf-8")
+        held = json.loads(report.to_json())
+        assert f"`{held['schema']}`" in words
+        for part in (held, held["summary"], held["coverage"], held["degrees"], held["layers"][0]):
+            for name in part:
+                assert f"`{name}`" in words, name
+        change = json.loads(report.diff(report).to_json())
+        assert f"`{change['schema']}`" in words
+        for name in change:
+            assert f"`{name}`" in words, name
+        for name in change["layers"][0]:
+            stem = name.removesuffix("_a").removesuffix("_b").removesuffix("_change")
+            assert f"`{name}`" in words or f"`{stem}`" in words, name
+
+    def test_every_column_of_the_frames(self, report: Report) -> None:
+        about = str(Report.__doc__)
+        for name in (*report.layers.columns, *report.nodes.columns, *report.summary):
+            assert f"``{name}``" in about, name
