@@ -125,6 +125,18 @@ class TestNumbers:
         assert all(verdict.rule for verdict in change.verdicts)
 
 
+def test_a_pruned_network_is_told_from_a_rewired_one(model: nn.Sequential) -> None:
+    before, after = masked(model, 0.5, 3), masked(model, 0.5, 4)
+    pruned = {name: mask & after[name] for name, mask in before.items()}
+    a, b = tg.inspect(model, masks=before), tg.inspect(model, masks=pruned)
+    kept = [report.summary["kept"] for report in (a, b)]
+    assert any(
+        verdict.startswith(f"B keeps only weights that A keeps: {kept[1]} of {kept[0]} ")
+        for verdict in a.diff(b).verdicts
+    )
+    assert any(v.startswith("A keeps only weights that B keeps") for v in b.diff(a).verdicts)
+
+
 @given(st.integers(1, 40), st.data())
 def test_packed_masks_count_as_plain_ones(size: int, data: st.DataObject) -> None:
     masks = st.lists(st.booleans(), min_size=size, max_size=size)

@@ -45,6 +45,10 @@ def shown(report: Report, width: int, **options: object) -> str:
 def test_no_line_is_wider_than_the_terminal(report: Report, width: int) -> None:
     text = shown(report, width)
     assert max(map(len, text.splitlines())) <= width
+    first = report.layers.sort_values("dead", ascending=False).iloc[0]
+    row = next(line for line in text.splitlines() if line.startswith(r"\x1b") and "%" in line)
+    assert f" {first['dead']} " in row
+    assert (f" {first['k_shell_max']}" in row) == (width > 80)
     joined = "".join(line.split("  ")[0].strip() for line in text.splitlines())
     assert "a_second_layer_with_a_long_name_" * 3 in joined  # folded, not cut
 

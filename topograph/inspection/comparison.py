@@ -375,6 +375,17 @@ class _Facts:
         if self.overlap == 1:
             yield Verdict("Both keep exactly the same weights.", rule)
             return
+        pairs = _pairs(self.a, self.b).values()
+        kept = [sum(pair[k].count for pair in pairs) for k in (0, 1)]
+        both = sum(one.both(two) for one, two in pairs)
+        for k, (few, many) in enumerate((("B", "A"), ("A", "B"))):
+            if both == kept[1 - k]:
+                yield Verdict(
+                    f"{few} keeps only weights that {many} keeps: {both:,} of {kept[k]:,} "
+                    f"({percent(both / kept[k])}).",
+                    rule,
+                )
+                return
         yield Verdict(
             f"Of the weights that either keeps, {percent(self.overlap)} are kept in both; "
             f"independent masks of these densities would share {percent(self.chance)}.",

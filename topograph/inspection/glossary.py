@@ -53,7 +53,13 @@ def terms(tau: float) -> tuple[tuple[str, str], ...]:
             ),
         ),
         ("Dead", "a node that no chain of kept weights joins to both an input and an output."),
-        ("Isolated", "a node without any kept weight, neither in nor out."),
+        (
+            "Isolated",
+            (
+                "a node without any kept weight, in or out; in a residual stream an identity may "
+                "still carry paths through it, so that it is not dead."
+            ),
+        ),
         ("Degree", "the number of a node's connections, in and out."),
         (
             "k-shell",

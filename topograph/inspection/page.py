@@ -275,7 +275,7 @@ _HEAD = (
     ("density", "kept / all weights"),
     ("effective", "kept weights on a path / all weights"),
     ("nodes", "that the layer leads to"),
-    ("dead (isolated)", "nodes on no path (without any connection)"),
+    ("dead / isolated", "nodes on no path / without any connection"),
     ("τ-core ratio", "part of the nodes that hold τ of the layer's paths"),
     ("node shares", "path weight of the nodes, largest first"),
     ("top share", "of the layer's path weight that its largest node carries"),
@@ -295,7 +295,7 @@ def _table(report: Report) -> str:
     for row in layers.head(_ROWS).itertuples():
         spark = "" if row.group in drawn else spark_svg(shares[row.group], points)
         drawn.add(row.group)
-        dead = f"{row.dead:,} ({row.isolated:,})" if row.dead or row.isolated else ""
+        dead = f"{row.dead:,} / {row.isolated:,}" if row.dead or row.isolated else ""
         lost = row.effective_density < row.density * (1 - 1e-12)
         rows.append(
             (

@@ -41,7 +41,7 @@ def strips_html(nodes: pd.DataFrame) -> str:
         "Left in the order of their index, right the largest first; the tallest column is the "
         f"layer's largest node. At most {columns} columns: of a larger layer each shows the "
         "largest of a few neighbours, rounded. Marks below, left: filled where a node lies on no "
-        f"path (dead), hollow where one has no connection at all (isolated).{more}"
+        f"path (dead), framed where one has no connection at all (isolated).{more}"
     )
     return (
         f'<details class="screen"><summary>Nodes, layer by layer: {count(len(groups), "strip")}'
@@ -63,11 +63,13 @@ def _fold(name: str, part: pd.DataFrame, columns: int) -> str:
         )
     else:
         facts.append("no path weight")
-    if dead.any():
-        facts.append(f"{dead.sum():,} dead, {isolated.sum():,} of them isolated")
+    facts += [
+        f"{here.sum():,} {word}"
+        for here, word in ((dead, "dead"), (isolated, "isolated"))
+        if here.any()
+    ]
     label = escape(clean(name))
-    # An isolated node is dead unless it is an input or an output.
-    marks = _marks(dead & ~isolated, columns, "gone") + _marks(isolated, columns, "alone")
+    marks = _marks(dead, columns, "gone") + _marks(isolated, columns, "alone")
     return (
         f"<details><summary>{label}: {'; '.join(facts)}</summary>"
         f'<div class="strips">{_strip(share, columns, "by index", marks)}'

@@ -57,7 +57,7 @@ svg .tick,svg .label{fill:var(--soft)}
 .mark{fill:var(--mark)}
 .hint{fill:none;stroke:var(--mark)}
 .gone{fill:var(--gone)}
-.alone{fill:none;stroke:var(--gone)}
+.alone{fill:none;stroke:var(--ink)}
 svg .note{fill:var(--mark);paint-order:stroke;stroke:var(--paper);stroke-width:3px}
 .axis{fill:none;stroke:var(--soft)}
 .curve{fill:none;stroke:var(--core);stroke-width:2}

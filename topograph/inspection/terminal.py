@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,13 +14,14 @@ from rich.text import Text
 from topograph.inspection.wording import clean, count, number, percent
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from topograph.inspection.comparison import Comparison
     from topograph.inspection.report import Report
     from topograph.inspection.verdicts import Verdict
 
 _COVERAGE = 4  # lines
+_NAME = 28  # columns that a name gets before the other columns do
 _WIDE = 110  # columns of what is not written to a terminal
 
 
@@ -68,33 +70,37 @@ def comparison_parts(comparison: Comparison, top: int = 10) -> Iterator[Renderab
     yield Text("")
     yield from _said(comparison.verdicts)
     yield from (_text(f"Note: {note}") for note in comparison.notes)
-    table = _table("", "A", "B", "B - A")
-    for row in comparison.summary.itertuples():
-        table.add_row(row.measure, *map(as_number, (row.a, row.b, row.change)))
+    summary = list(comparison.summary.itertuples())
     yield Text("")
-    yield table
-    shown = comparison.layers[comparison.layers["in"] == "both"]
-    if top > 0 and len(shown):
-        order = shown["tau_core_ratio_change"].abs().fillna(0).sort_values(
-            ascending=False, kind="stable"
-        )  # fmt: skip
-        table = _table("layer", "density A", "B", "overlap", "τ-core ratio A", "B", "dead A", "B",
-                       "rank τ-b")  # fmt: skip
-        for row in shown.loc[order.index].head(top).itertuples():
-            table.add_row(
-                clean(row.layer),
-                percent(row.density_a),
-                percent(row.density_b),
-                percent(row.jaccard),
-                percent(row.tau_core_ratio_a),
-                percent(row.tau_core_ratio_b),
-                f"{row.dead_a:,.0f}",
-                f"{row.dead_b:,.0f}",
-                number(row.share_correlation),
-            )
-        yield Text("")
-        yield _text(_heading("Layers whose τ-core ratio changes most", len(table.rows), len(shown)))
-        yield table
+    yield _Fitted(
+        ("", [row.measure for row in summary]),
+        [
+            ("A", [as_number(row.a) for row in summary], 0),
+            ("B", [as_number(row.b) for row in summary], 0),
+            ("B - A", [as_number(row.change) for row in summary], 1),
+        ],
+    )
+    both = comparison.layers[comparison.layers["in"] == "both"]
+    if top <= 0 or both.empty:
+        return
+    change = both["tau_core_ratio_change"].abs().fillna(0)
+    shown = both.loc[change.sort_values(ascending=False, kind="stable").index].head(top)
+    rows = list(shown.itertuples())
+    yield Text("")
+    yield _text(_heading("Layers whose τ-core ratio changes most", len(rows), len(both)))
+    yield _Fitted(
+        ("layer", [clean(row.layer) for row in rows]),
+        [
+            ("density A", [percent(row.density_a) for row in rows], 1),
+            ("density B", [percent(row.density_b) for row in rows], 1),
+            ("overlap", [percent(row.jaccard) for row in rows], 0),
+            ("τ-core A", [percent(row.tau_core_ratio_a) for row in rows], 0),
+            ("τ-core B", [percent(row.tau_core_ratio_b) for row in rows], 0),
+            ("dead A", [as_number(row.dead_a) for row in rows], 2),
+            ("dead B", [as_number(row.dead_b) for row in rows], 2),
+            ("rank τ-b", [number(row.share_correlation) for row in rows], 3),
+        ],
+    )
 
 
 def as_number(value: float) -> str:
@@ -149,57 +155,88 @@ def _layers(layers: pd.DataFrame, top: int) -> Iterator[RenderableType]:
         living=1 - layers["dead"] / layers["nodes"],
         ratio=layers["tau_core_ratio"].fillna(2.0),
     ).sort_values(["living", "ratio"], kind="stable")
-    table = _table(
-        "layer", "density", "effective", "nodes", "dead", "isol.", "τ-core", "top share",
-        "path share", "k-shell",
-    )  # fmt: skip
-    for row in order.head(top).itertuples():
-        table.add_row(
-            clean(row.layer),
-            percent(row.density),
-            percent(row.effective_density),
-            f"{row.nodes:,}",
-            Text(f"{row.dead:,}", "bold red" if row.dead else ""),
-            f"{row.isolated:,}",
-            percent(row.tau_core_ratio),
-            percent(row.top_share),
-            percent(row.path_share),
-            f"{row.k_shell_max:,}",
+    shown = order.head(top)
+    if shown.empty:
+        return
+    yield _text(
+        _heading(
+            "Layers that stand out: dead nodes, then lowest τ-core ratio", len(shown), len(layers)
         )
-    if table.rows:
-        yield _text(_heading("Layers that stand out: dead nodes, then lowest τ-core ratio",
-                             len(table.rows), len(layers)))  # fmt: skip
-        yield table
+    )
+    rows = list(shown.itertuples())
+    yield _Fitted(
+        ("layer", [clean(row.layer) for row in rows]),
+        [
+            ("density", [percent(row.density) for row in rows], 1),
+            ("effective", [percent(row.effective_density) for row in rows], 3),
+            ("nodes", [f"{row.nodes:,}" for row in rows], 2),
+            ("dead", [Text(f"{row.dead:,}", "bold red" if row.dead else "") for row in rows], 0),
+            ("isol.", [f"{row.isolated:,}" for row in rows], 5),
+            ("τ-core", [percent(row.tau_core_ratio) for row in rows], 0),
+            ("top share", [percent(row.top_share) for row in rows], 4),
+            ("path share", [percent(row.path_share) for row in rows], 2),
+            ("k-shell", [f"{row.k_shell_max:,}" for row in rows], 3),
+        ],
+    )
 
 
 def _nodes(nodes: pd.DataFrame, top: int) -> Iterator[RenderableType]:
     hidden = nodes[nodes["hidden"] & (nodes["share"] > 0)]
-    table = _table("node", "share of all paths", "degree in", "out", "k-shell")
-    for row in hidden.nlargest(top, "share", keep="first").itertuples(name=None):
-        held = dict(zip(nodes.columns, row[1:], strict=True))
-        table.add_row(
-            f"{clean(held['group'])}[{held['index']}]",
-            percent(held["share"]),
-            f"{held['degree_in']:,}",
-            f"{held['degree_out']:,}",
-            f"{held['k_shell']:,}",
-        )
-    if table.rows:
-        yield Text("")
-        yield _text(
-            _heading("Hidden nodes that most paths run through", len(table.rows), len(hidden))
-        )
-        yield table
+    shown = hidden.nlargest(top, "share", keep="first").to_dict("records")
+    if not shown:
+        return
+    yield Text("")
+    yield _text(_heading("Hidden nodes that most paths run through", len(shown), len(hidden)))
+    yield _Fitted(
+        ("node", [f"{clean(row['group'])}[{row['index']}]" for row in shown]),
+        [
+            ("share of all paths", [percent(row["share"]) for row in shown], 0),
+            ("degree in", [f"{row['degree_in']:,}" for row in shown], 1),
+            ("out", [f"{row['degree_out']:,}" for row in shown], 1),
+            ("k-shell", [f"{row['k_shell']:,}" for row in shown], 2),
+        ],
+    )
 
 
 def _heading(title: str, shown: int, of: int) -> str:
     return f"{title} ({shown} of {of:,})" if shown < of else title
 
 
-def _table(first: str, *rest: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
-    # A name is folded rather than cut: it must stay one that can be copied.
-    table.add_column(first, overflow="fold", min_width=12)
-    for name in rest:
-        table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
-    return table
+@dataclass(frozen=True)
+class _Fitted:
+    """A table that leaves out its least important columns where the terminal is narrow.
+
+    Numbers are never cut, and names are folded, so that they can still be copied.
+
+    Attributes
+    ----------
+    first
+        Heading and names of the rows.
+    rest
+        Heading, cells and rank of the other columns; those of high rank go first.
+    """
+
+    first: tuple[str, list[str]]
+    rest: list[tuple[str, list[Any], int]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        heading, names = self.first
+        columns = list(self.rest)
+        names_wide = min(_NAME, max(map(len, [heading, *names])))
+        while len(columns) > 1 and names_wide + sum(map(_room, columns)) > options.max_width:
+            columns.remove(max(reversed(columns), key=lambda column: column[2]))
+        table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
+        table.add_column(heading, overflow="fold")
+        for name, *_ in columns:
+            table.add_column(name, justify="right", no_wrap=True)
+        for k, name in enumerate(names):
+            table.add_row(Text(name), *(cells[k] for _, cells, _ in columns))
+        yield table
+        if len(columns) < len(self.rest):
+            left = ", ".join(name for name, *_ in self.rest if name not in {c[0] for c in columns})
+            yield Text(f"A wider terminal also shows: {left}", "dim")
+
+
+def _room(column: tuple[str, list[Any], int]) -> int:
+    """Return how many characters a column takes, with what parts it from the one before."""
+    return 3 + max(len(text) for text in (column[0], *map(str, column[1])))

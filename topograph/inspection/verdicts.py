@@ -161,11 +161,16 @@ def _bottleneck(summary: dict[str, Any], layers: pd.DataFrame) -> Iterator[Verdi
 def _dead(summary: dict[str, Any], layers: pd.DataFrame) -> Iterator[Verdict]:
     rule = (
         "dead: no chain of kept weights joins the node to both an input and an output, whatever "
-        "the weights' values; isolated: no kept weight at all, in or out"
+        "the weights' values; isolated: no kept weight at all, in or out (an identity may still "
+        "carry paths through it)"
     )
+    alone = count(summary["isolated"], "hidden node")
+    alone = f"{alone} {'has' if summary['isolated'] == 1 else 'have'} no connection at all"
     if not summary["dead"]:
         if summary["kept"] != summary["weights"]:
             yield Verdict("Every hidden node lies on a path.", rule)
+        if summary["isolated"]:
+            yield Verdict(f"{alone}, only identities.", rule)
         return
     if summary["dead"] == summary["hidden_nodes"] > 1:
         yield Verdict(f"None of the {summary['dead']:,} hidden nodes lies on a path.", rule)
@@ -173,8 +178,7 @@ def _dead(summary: dict[str, Any], layers: pd.DataFrame) -> Iterator[Verdict]:
     text = count(summary["dead"], "hidden node")
     text = f"{text} {'lies' if summary['dead'] == 1 else 'lie'} on no path"
     if summary["isolated"]:
-        verb = "has" if summary["isolated"] == 1 else "have"
-        text += f"; {summary['isolated']:,} of these {verb} no connection at all"
+        text += f"; {alone}"
     yield Verdict(f"{text}.", rule)
     rows = layers.drop_duplicates("group").sort_values("dead", ascending=False, kind="stable")
     rows = rows[rows["dead"] > 0]
