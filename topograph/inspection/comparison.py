@@ -261,7 +261,9 @@ def _by_group(a: Report, b: Report) -> dict[str, dict[str, float]]:
         if min(totals) > 0:
             overlap = float(np.minimum(shares[0] / totals[0], shares[1] / totals[1]).sum())
         found[name] = {
-            "share_correlation": rank_correlation(*shares),
+            "share_correlation": rank_correlation(*shares)
+            if np.isfinite(totals).all()
+            else math.nan,
             "degree_correlation": rank_correlation(
                 first["degree"].to_numpy(), second["degree"].to_numpy()
             ),

@@ -14,8 +14,7 @@ from topograph.inspection.drawing import network_svg, thickness
 from topograph.inspection.glossary import glossary_html
 from topograph.inspection.strips import strips_html
 from topograph.inspection.style import SCOPE, document, style
-from topograph.inspection.verdicts import Verdict
-from topograph.inspection.wording import clean, count, number, percent
+from topograph.inspection.wording import clean, number, percent, whole
 
 if TYPE_CHECKING:
     from topograph.capturing.coverage import Coverage
@@ -63,13 +62,14 @@ def text(value: object) -> str:
     return escape(clean(value))
 
 
-def says(verdicts: Iterable[Verdict]) -> str:
+def says(verdicts: Iterable[str]) -> str:
     """Return verdicts as a list, each rule once, under the last of the sentences that follow it."""
-    items, verdicts = [], list(verdicts)
-    for k, verdict in enumerate(verdicts):
-        last = k + 1 == len(verdicts) or verdicts[k + 1].rule != verdict.rule
-        rule = f'<span class="rule">Rule: {text(verdict.rule)}.</span>' if last else ""
-        items.append(f"<li>{text(verdict)}{rule}</li>")
+    rules = [(text(verdict), text(getattr(verdict, "rule", ""))) for verdict in verdicts]
+    items = []
+    for k, (sentence, rule) in enumerate(rules):
+        last = rule and (k + 1 == len(rules) or rules[k + 1][1] != rule)
+        under = f'<span class="rule">Rule: {rule}.</span>' if last else ""
+        items.append(f"<li>{sentence}{under}</li>")
     return f'<ul class="says">{"".join(items)}</ul>'
 
 
@@ -166,21 +166,24 @@ def _everything(coverage: Coverage, folded: list[str]) -> str:
 
 
 def _key_numbers(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what the tiles show; a number that is not known has none."""
     tau = percent(summary["tau"])
-    of = summary["hidden_nodes"]
+    of = f"of {whole(summary['hidden_nodes'])}"
+    shell = f"of {whole(summary['k_max_nodes'])} nodes"
+    shown = [
+        ("density", percent, "density", ""),
+        ("effective_density", percent, "effective density", ""),
+        ("log10_paths", number, "log₁₀ total path weight", ""),
+        ("tau_core", whole, f"nodes carry {tau} of it (τ-core)", of),
+        ("average_tau_core_ratio", percent, "average τ-core ratio", ""),
+        ("k_max", whole, "innermost k-shell", shell),
+        ("dead", whole, "hidden nodes on no path (dead)", of),
+        ("isolated", whole, "isolated hidden nodes", of),
+    ]
     return [
-        (percent(summary["density"]), "density", ""),
-        (percent(summary["effective_density"]), "effective density", ""),
-        (number(summary["log10_paths"]), "log₁₀ total path weight", ""),
-        (f"{summary['tau_core']:,}", f"nodes carry {tau} of it (τ-core)", f"of {of:,}"),
-        (percent(summary["average_tau_core_ratio"]), "average τ-core ratio", ""),
-        (
-            f"{summary['k_max']:,}",
-            "innermost k-shell",
-            f"of {count(summary['k_max_nodes'], 'node')}",
-        ),
-        (f"{summary['dead']:,}", "hidden nodes on no path (dead)", f"of {of:,}"),
-        (f"{summary['isolated']:,}", "isolated hidden nodes", f"of {of:,}"),
+        (form(summary[name]), what, small)
+        for name, form, what, small in shown
+        if not math.isnan(summary[name])
     ]
 
 
@@ -190,6 +193,8 @@ _TRIANGLE = (
 
 
 def _network(report: Report) -> str:
+    if report.graph is None:
+        return ""
     drawing, widest = network_svg(report.graph, report.layers, report.nodes, report.summary)
     tau = percent(report.summary["tau"])
     keys = [
@@ -295,7 +300,8 @@ def _table(report: Report) -> str:
     for row in layers.head(_ROWS).itertuples():
         spark = "" if row.group in drawn else spark_svg(shares[row.group], points)
         drawn.add(row.group)
-        dead = f"{row.dead:,} / {row.isolated:,}" if row.dead or row.isolated else ""
+        dead = f"{whole(row.dead)} / {whole(row.isolated)}"
+        dead = dead if row.dead > 0 or row.isolated > 0 else ""
         lost = row.effective_density < row.density * (1 - 1e-12)
         rows.append(
             (
@@ -307,12 +313,12 @@ def _table(report: Report) -> str:
                 if lost
                 else percent(row.effective_density),
                 f"{row.nodes:,}",
-                f'<span class="low">{dead}</span>' if row.dead else dead,
+                f'<span class="low">{dead}</span>' if row.dead > 0 else dead,
                 bar(row.tau_core_ratio, low=row.tau_core_ratio == lowest),
                 spark,
                 percent(row.top_share),
                 percent(row.path_share),
-                f"{row.k_shell_max:,} / {row.k_shell_mean:,.0f}",
+                f"{whole(row.k_shell_max)} / {number(row.k_shell_mean, 0)}",
             )
         )
     more = len(layers) - _ROWS

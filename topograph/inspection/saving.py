@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from topograph.errors import TopographError
-from topograph.inspection.verdicts import Verdict
 
 
 def save_as(path: Path, writers: Mapping[str, Callable[[], object]]) -> Path:
@@ -41,9 +40,11 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     frame.to_csv(path, index=False, errors="backslashreplace", lineterminator="\n")
 
 
-def said(verdicts: tuple[Verdict, ...]) -> list[dict[str, str]]:
-    """Return verdicts with their rules, as they stand in JSON."""
-    return [{"sentence": str(verdict), "rule": verdict.rule} for verdict in verdicts]
+def said(verdicts: Iterable[str]) -> list[dict[str, str]]:
+    """Return verdicts with their rules, if they have any, as they stand in JSON."""
+    return [
+        {"sentence": str(verdict), "rule": getattr(verdict, "rule", "")} for verdict in verdicts
+    ]
 
 
 def as_json(held: Mapping[str, Any]) -> str:

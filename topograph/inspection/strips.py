@@ -28,7 +28,7 @@ def strips_html(nodes: pd.DataFrame) -> str:
         for name, part in nodes.groupby("group", observed=True, sort=False)
         if len(part) > 1
     ]
-    if not groups:
+    if not groups or nodes["share"].isna().all():
         return ""
     shown = groups[:_GROUPS]
     columns = max(_LEAST, min(_MOST, _BUDGET // len(shown)))

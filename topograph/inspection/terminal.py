@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from topograph.inspection.wording import clean, count, number, percent
+from topograph.inspection.wording import clean, count, number, percent, whole
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -135,11 +135,11 @@ def _key_numbers(summary: dict[str, Any]) -> RenderableType:
         ("density", percent(summary["density"])),
         ("effective density", percent(summary["effective_density"])),
         ("log10 total path weight", number(summary["log10_paths"])),
-        (f"τ-core ({percent(summary['tau'])})", count(summary["tau_core"], "node")),
+        (f"τ-core ({percent(summary['tau'])})", f"{whole(summary['tau_core'])} nodes"),
         ("average τ-core ratio", percent(summary["average_tau_core_ratio"])),
-        ("innermost k-shell", f"{summary['k_max']:,} ({count(summary['k_max_nodes'], 'node')})"),
-        ("dead, isolated", f"{summary['dead']:,}, {summary['isolated']:,}"),
-        ("nodes, edges", f"{summary['nodes']:,}, {summary['edges']:,}"),
+        ("innermost k-shell", f"{whole(summary['k_max'])} ({whole(summary['k_max_nodes'])} nodes)"),
+        ("dead, isolated", f"{whole(summary['dead'])}, {whole(summary['isolated'])}"),
+        ("nodes, edges", f"{whole(summary['nodes'])}, {whole(summary['edges'])}"),
     ]
     for left, right in zip(pairs[::2], pairs[1::2], strict=True):
         grid.add_row(
@@ -152,7 +152,7 @@ def _key_numbers(summary: dict[str, Any]) -> RenderableType:
 def _layers(layers: pd.DataFrame, top: int) -> Iterator[RenderableType]:
     """Yield the layers that stand out: those with dead nodes first, then by τ-core ratio."""
     order = layers.assign(
-        living=1 - layers["dead"] / layers["nodes"],
+        living=1 - layers["dead"].fillna(0) / layers["nodes"],
         ratio=layers["tau_core_ratio"].fillna(2.0),
     ).sort_values(["living", "ratio"], kind="stable")
     shown = order.head(top)
@@ -169,13 +169,17 @@ def _layers(layers: pd.DataFrame, top: int) -> Iterator[RenderableType]:
         [
             ("density", [percent(row.density) for row in rows], 1),
             ("effective", [percent(row.effective_density) for row in rows], 3),
-            ("nodes", [f"{row.nodes:,}" for row in rows], 2),
-            ("dead", [Text(f"{row.dead:,}", "bold red" if row.dead else "") for row in rows], 0),
-            ("isol.", [f"{row.isolated:,}" for row in rows], 5),
+            ("nodes", [whole(row.nodes) for row in rows], 2),
+            (
+                "dead",
+                [Text(whole(row.dead), "bold red" if row.dead > 0 else "") for row in rows],
+                0,
+            ),
+            ("isol.", [whole(row.isolated) for row in rows], 5),
             ("τ-core", [percent(row.tau_core_ratio) for row in rows], 0),
             ("top share", [percent(row.top_share) for row in rows], 4),
             ("path share", [percent(row.path_share) for row in rows], 2),
-            ("k-shell", [f"{row.k_shell_max:,}" for row in rows], 3),
+            ("k-shell", [whole(row.k_shell_max) for row in rows], 3),
         ],
     )
 

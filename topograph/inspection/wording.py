@@ -56,6 +56,17 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:,.{digits}f}" if math.isfinite(value) else "–"
 
 
+def whole(value: float) -> str:
+    """Return a whole number; a dash where it is not known (NaN, or below 0).
+
+    Examples
+    --------
+    >>> whole(2048), whole(float("nan"))
+    ('2,048', '–')
+    """
+    return f"{int(value):,}" if value >= 0 else "–"
+
+
 def count(many: int, noun: str) -> str:
     """Return a number with its noun.
 
