@@ -429,7 +429,7 @@ class _Facts:
     def _dead(self) -> Iterator[Verdict]:
         row = self.summary.loc["dead"]
         rule = "dead: no chain of kept weights joins the node to both an input and an output"
-        if not row["a"] and not row["b"]:
+        if not (row["a"] > 0 or row["b"] > 0):
             return
         text = f"Hidden nodes on no path: {row['a']:,.0f} in A, {row['b']:,.0f} in B"
         both = self._both()

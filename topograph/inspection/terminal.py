@@ -141,11 +141,14 @@ def _key_numbers(summary: dict[str, Any]) -> RenderableType:
         ("dead, isolated", f"{whole(summary['dead'])}, {whole(summary['isolated'])}"),
         ("nodes, edges", f"{whole(summary['nodes'])}, {whole(summary['edges'])}"),
     ]
-    for left, right in zip(pairs[::2], pairs[1::2], strict=True):
-        grid.add_row(
-            Text(left[0], "dim"), Text(left[1], "bold"), Text(right[0], "dim"),
-            Text(right[1], "bold"),
-        )  # fmt: skip
+    shown = [(name, said) for name, said in pairs if not said.startswith("–")]
+    for two in (shown[k : k + 2] for k in range(0, len(shown), 2)):
+        cells = [
+            Text(text, style)
+            for pair in two
+            for text, style in zip(pair, ("dim", "bold"), strict=True)
+        ]
+        grid.add_row(*cells)
     return grid
 
 
@@ -225,7 +228,9 @@ class _Fitted:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         heading, names = self.first
-        columns = list(self.rest)
+        # What is known of no row says nothing.
+        columns = [each for each in self.rest if any(str(cell) != "–" for cell in each[1])]
+        known = [name for name, *_ in columns]
         names_wide = min(_NAME, max(map(len, [heading, *names])))
         while len(columns) > 1 and names_wide + sum(map(_room, columns)) > options.max_width:
             columns.remove(max(reversed(columns), key=lambda column: column[2]))
@@ -236,8 +241,8 @@ class _Fitted:
         for k, name in enumerate(names):
             table.add_row(Text(name), *(cells[k] for _, cells, _ in columns))
         yield table
-        if len(columns) < len(self.rest):
-            left = ", ".join(name for name, *_ in self.rest if name not in {c[0] for c in columns})
+        if len(columns) < len(known):
+            left = ", ".join(name for name in known if name not in {c[0] for c in columns})
             yield Text(f"A wider terminal also shows: {left}", "dim")
 
 
