@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from topograph.graph.adjacency import structure
+from topograph.graph.adjacency import adjacency
+from topograph.graph.blocks import Block
 from topograph.graph.layered import LayeredGraph, check_graph
 from topograph.graph.scaled import IntArray
 
@@ -45,20 +46,41 @@ def k_shell(graph: LayeredGraph) -> IntArray:
     >>> k_shell(graph).tolist()                   # a square, one node that hangs on it, a lone one
     [2, 2, 2, 2, 1, 0]
     """
-    into = structure(check_graph(graph))
+    complete = [block for block in check_graph(graph).weight_blocks if _complete(block)]
+    rest = [block for block in graph.weight_blocks if not _complete(block)]
+    into = adjacency(graph, rest, lambda block: np.ones(block.matrix.nnz, np.int8), np.int8)
     # A DAG has no edge in both directions, so both together are the simple undirected graph;
     # their sum would take as much memory again.
-    return _peel(into, into.T.tocsr())
+    return _peel(graph, into, into.T.tocsr(), complete)
 
 
-def _peel(into: sp.csr_array, out: sp.csr_array) -> IntArray:
+def _complete(block: Block) -> bool:
+    """Whether every source is connected to every target, so that edges need no listing."""
+    rows, columns = block.matrix.shape
+    return bool(block.matrix.nnz == rows * columns)
+
+
+def _peel(
+    graph: LayeredGraph, into: sp.csr_array, out: sp.csr_array, complete: list[Block]
+) -> IntArray:
     """Take away nodes in rounds, always all that have at most k neighbours left.
 
     Invariant: the nodes still there all have at least k neighbours left when no node of degree
-    at most k is left; then k rises to the smallest degree.
+    at most k is left; then k rises to the smallest degree. What leaves one side of a complete
+    block is a neighbour lost to all of the other side.
     """
     n = into.shape[0]
+    groups = list(graph.groups.values())
+    number = {group.name: k for k, group in enumerate(groups)}
+    beside: list[list[slice]] = [[] for _ in groups]
     left = np.diff(into.indptr).astype(np.int64) + np.diff(out.indptr)
+    for block in complete:
+        source, target = graph.groups[block.source], graph.groups[block.target]
+        beside[number[source.name]].append(target.slice)
+        beside[number[target.name]].append(source.slice)
+        left[source.slice] += target.size
+        left[target.slice] += source.size
+    member = np.repeat(np.arange(len(groups)), [group.size for group in groups])
     there = np.ones(n, bool)
     shell = np.zeros(n, np.int64)
     n_there, k = n, 0
@@ -69,8 +91,14 @@ def _peel(into: sp.csr_array, out: sp.csr_array) -> IntArray:
             shell[going] = k
             there[going] = False
             n_there -= len(going)
+            whole = False
+            if complete:
+                for group, count in zip(*np.unique(member[going], return_counts=True), strict=True):
+                    for nodes in beside[group]:
+                        left[nodes] -= count
+                        whole = True
             neighbours = np.concatenate([_neighbours(into, going), _neighbours(out, going)])
-            if len(neighbours) * 16 > n:
+            if whole or len(neighbours) * 16 > n:
                 left -= np.bincount(neighbours, minlength=n)
                 going = np.flatnonzero(there & (left <= k))
             else:

@@ -36,6 +36,30 @@ def test_inspect_prints_and_writes(checkpoint: Path, capsys: pytest.CaptureFixtu
     assert json.loads(numbers.read_text(encoding="utf-8"))["summary"]["weights"] == 12
 
 
+def test_every_form_is_written(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {"html": "html", "json": "json", "csv": "csv", "parquet": "parquet", "figure": "svg"}
+    files = {option: checkpoint.with_suffix(f".{suffix}") for option, suffix in names.items()}
+    words = [word for option, file in files.items() for word in (f"--{option}", str(file))]
+    assert main(["inspect", str(checkpoint), "--model", MODEL, "--top", "0", *words]) == 0
+    out = capsys.readouterr().out
+    for file in files.values():
+        assert f"written: {file}" in out
+        assert file.stat().st_size > 100
+    assert "Layers that stand out" not in out
+
+
+@pytest.mark.parametrize("command", ["inspect", "compare"])
+def test_help_says_what_each_option_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "example: topograph " + command in out
+    for option in ("--model", "--input-size", "--tau", "--device", "--trust", "--top", "--debug",
+                   "--html", "--json", "--csv"):  # fmt: skip
+        assert option in out
+
+
 def test_the_input_size_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "conv.pt"
     torch.save(nn.Conv2d(2, 3, 3).state_dict(), path)
@@ -63,6 +87,10 @@ def test_a_model_beside_the_user_is_found(
         ["{checkpoint}", "--model", "nowhere:net"],
         ["{checkpoint}", "--model", MODEL, "--tau", "3"],
         ["{checkpoint}", "--model", MODEL, "--html", "report.txt"],
+        ["{checkpoint}", "--model", MODEL, "--html", "report"],
+        ["{checkpoint}", "--model", MODEL, "--csv", "no/such/folder/layers.csv"],
+        ["{checkpoint}", "--model", MODEL, "--device", "nowhere"],
+        ["{checkpoint}", "--model", MODEL, "--masks", "no-such-file.pt"],
         ["{checkpoint}", "--model", MODEL, "--input-size", "0"],
     ],
 )
@@ -82,7 +110,9 @@ def test_debug_shows_the_traceback() -> None:
         main(["inspect", "no-such-file.pt", "--debug"])
 
 
-@pytest.mark.parametrize("words", [[], ["inspect"], ["unknown"], ["inspect", "a", "--tau", "x"]])
+@pytest.mark.parametrize(
+    "words", [[], ["inspect"], ["unknown"], ["inspect", "a", "--tau", "x"], ["compare", "a"]]
+)
 def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)

@@ -18,7 +18,7 @@ import topograph as tg
 from topograph.errors import TopographError
 from topograph.inspection.drawing import depths
 from topograph.inspection.report import Report
-from topograph.inspection.verdicts import percent
+from topograph.inspection.wording import percent
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -72,7 +72,7 @@ def report() -> Report:
 class TestText:
     def test_a_few_plain_lines(self, report: Report) -> None:
         lines = str(report).splitlines()
-        assert 6 <= len(lines) <= 12
+        assert 6 <= len(lines) <= 18
         assert repr(report) == str(report)
         assert "3 of 3 weighted operators" in lines[1]
 
@@ -81,10 +81,13 @@ class TestText:
         assert f"{summary['kept']} of {summary['weights']}" in text
         assert f"{summary['tau_core']} of {summary['hidden_nodes']} hidden nodes" in text
         assert f"{summary['dead']} hidden nodes lie on no path" in text
+        for row in report.layers.drop_duplicates("group").nlargest(1, "dead").itertuples():
+            assert f"{row.group}: {row.dead} of {row.nodes} neurons lie on no path." in text
 
     @pytest.mark.parametrize(
         ("value", "text"),
-        [(0.0, "0%"), (1.0, "100%"), (0.9999, "100%"), (0.123456, "12.3%"), (math.nan, "–"),
+        [(0.0, "0%"), (1.0, "100%"), (0.9999, "99.99%"),
+         (0.9999999, ">99.999%"), (0.123456, "12.3%"), (math.nan, "–"),
          (0.00001, "0.001%"), (2e-9, "2e-07%")],
     )  # fmt: skip
     def test_percent(self, value: float, text: str) -> None:
@@ -125,7 +128,11 @@ class TestPage:
         page = Page(tg.inspect(deep())._repr_html_())
         net = next(attrs for tag, attrs in page.tags if tag == "svg" and attrs["class"] == "net")
         left, top, width, height = map(float, str(net["viewbox"]).split())
-        bars = [a for tag, a in page.tags if tag == "rect" and a.get("class") in ("live", "end")]
+        bars = [
+            attrs
+            for tag, attrs in page.tags
+            if tag == "rect" and attrs.get("class") in ("live", "end") and "rx" in attrs
+        ]
         assert len(bars) == 32
         for bar in bars:
             x, y = float(str(bar["x"])), float(str(bar["y"]))
@@ -196,3 +203,29 @@ class TestFigure:
         assert report.summary["tau_core"] == 0
         assert len(report.figure().axes) == 4
         Page(report.save(tmp_path / "a.html").read_text(encoding="utf-8"))
+
+
+class TestDocumentation:
+    """The page that explains a report names all that its files hold."""
+
+    PAGE = Path(__file__).parents[2] / "docs" / "howto" / "read-a-report.md"
+
+    def test_every_field_of_the_json(self, report: Report) -> None:
+        words = self.PAGE.read_text(encoding="utf-8")
+        held = json.loads(report.to_json())
+        assert f"`{held['schema']}`" in words
+        for part in (held, held["summary"], held["coverage"], held["degrees"], held["layers"][0]):
+            for name in part:
+                assert f"`{name}`" in words, name
+        change = json.loads(report.diff(report).to_json())
+        assert f"`{change['schema']}`" in words
+        for name in change:
+            assert f"`{name}`" in words, name
+        for name in change["layers"][0]:
+            stem = name.removesuffix("_a").removesuffix("_b").removesuffix("_change")
+            assert f"`{name}`" in words or f"`{stem}`" in words, name
+
+    def test_every_column_of_the_frames(self, report: Report) -> None:
+        about = str(Report.__doc__)
+        for name in (*report.layers.columns, *report.nodes.columns, *report.summary):
+            assert f"``{name}``" in about, name

@@ -44,15 +44,35 @@ def heavy_tailed() -> tg.LayeredGraph:
     return tg.layered_graph({f"l{k}": n for k in range(5)}, matrices)
 
 
+def half_complete() -> tg.LayeredGraph:
+    """Complete blocks beside sparse ones, with a bypass and a node that hangs on one edge."""
+    rng = np.random.default_rng(7)
+    sizes = {"a": 30, "b": 40, "c": 25, "d": 35, "e": 6}
+    sparse = (rng.random((25, 40)) < 0.2).astype(float)
+    sparse[:, 0] = 0
+    late = (rng.random((6, 35)) < 0.3).astype(float)
+    return tg.layered_graph(
+        sizes,
+        [
+            ("a", "b", np.ones((40, 30))),
+            ("b", "c", sparse),
+            ("c", "d", np.ones((35, 25))),
+            ("a", "d", (rng.random((35, 30)) < 0.1).astype(float)),
+            ("d", "e", late),
+        ],
+    )
+
+
 @pytest.mark.parametrize(
     "graph",
     [
         heavy_tailed(),
         dense_network([300, 200, 100, 10], density=0.05),
         dense_network([40, 50, 30]),
+        half_complete(),
         by_edges("abcdefgh", "a>b b>c c>d d>e e>f f>g g>h a>c d>f d>g e>g", "a", "h"),
     ],
-    ids=["heavy-tailed", "sparse", "dense", "triangles"],
+    ids=["heavy-tailed", "sparse", "dense", "half complete", "triangles"],
 )
 def test_shells_match_igraph(graph: tg.LayeredGraph) -> None:
     oracle = graph.to_igraph(identity=False)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from topograph.inspection.verdicts import percent
+from topograph.inspection.wording import percent
 
-_W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 300, 190, 52, 12, 10, 36
+if TYPE_CHECKING:
+    from topograph.powerlaws import PowerLawFit
+
+_W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 310, 190, 62, 12, 10, 36
 
 
 def concentration_svg(nodes: pd.DataFrame, tau: float) -> str:
@@ -32,6 +36,7 @@ def concentration_svg(nodes: pd.DataFrame, tau: float) -> str:
         f'<text class="note" x="{frame.x(1) - 4:.1f}" y="{frame.y(0) - 8:.1f}" '
         f'text-anchor="end">{percent(x)} hold {percent(tau)}</text>',
         "How the path weight concentrates on nodes",
+        f"The hidden nodes that carry most, {percent(x)} of all, hold {percent(tau)}",
     )
 
 
@@ -43,19 +48,31 @@ def concentration(nodes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(1, len(share) + 1) / len(share), np.cumsum(share) / share.sum()
 
 
-def degree_svg(nodes: pd.DataFrame) -> str:
-    """Return the distribution of degrees: which part of the nodes has at least so many."""
+def degree_svg(nodes: pd.DataFrame, fit: PowerLawFit) -> str:
+    """Return the distribution of degrees on logarithmic axes, with the power law if there is one.
+
+    The curve says which part of the connected nodes has at least so many connections.
+    """
     degrees, part = degree_distribution(nodes)
     if len(degrees) < 2:
         return ""
-    logs = [(math.log10(d), math.log10(p)) for d, p in zip(degrees, part, strict=True)]
+    logs = np.log10([degrees, part]).T
     low, high = logs[0][0], max(logs[-1][0], logs[0][0] + 0.1)
-    frame = _Frame(
-        (low, high), (min(p for _, p in logs), 0), "degree", "nodes of at least this", log=True
-    )
-    if len(logs) > 120:
-        logs = [logs[k] for k in np.unique(np.linspace(0, len(logs) - 1, 120).astype(int))]
-    return frame.draw(f'<path class="curve" d="{frame.line(logs)}"/>', "Distribution of degrees")
+    bottom = float(logs[:, 1].min())
+    frame = _Frame((low, high), (bottom, 0), "degree", "nodes of at least this", log=True)
+    content = f'<path class="curve" d="{frame.line(_thinned(logs))}"/>'
+    text = "Part of the connected nodes that has at least so many connections"
+    if fit.ok:
+        law = np.log10(fit.fitted_ccdf()).T
+        law = law[law[:, 1] >= bottom]
+        content += f'<path class="law" d="{frame.line(_thinned(law))}"/>'
+        text += f"; dashed: a power law of exponent {fit.alpha:.2f} from {fit.xmin:,} on"
+    return frame.draw(content, "Distribution of degrees", text)
+
+
+def _thinned(points: np.ndarray, most: int = 120) -> list[tuple[float, float]]:
+    at = np.unique(np.linspace(0, len(points) - 1, min(most, len(points))).astype(int))
+    return [(float(x), float(y)) for x, y in points[at]]
 
 
 def degree_distribution(nodes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +103,38 @@ def shell_svg(nodes: pd.DataFrame) -> str:
             f'width="{max(0.8, right - left - 1):.1f}" height="{frame.y(0) - frame.y(count):.1f}">'
             f"<title>{span}: {count:,} nodes</title></rect>"
         )
-    return frame.draw("".join(bars), "Nodes by k-shell")
+    text = f"How many nodes each shell holds, from shell 0 to shell {most:,}"
+    return frame.draw("".join(bars), "Nodes by k-shell", text)
+
+
+def pair_svg(
+    first: np.ndarray, second: np.ndarray, label: str, dashed: str = "A", full: str = "B"
+) -> str:
+    """Return two series of the layers, in order: a dashed line and a full one."""
+    known = np.isfinite(first) | np.isfinite(second)
+    if known.sum() < 2:
+        return ""
+    frame = _Frame((0, len(first) - 1), (0, 1), "layer, in order", label, whole_x=True)
+    lines = "".join(
+        f'<path class="{kind}" d="{frame.line(run)}"/>'
+        for kind, values in (("law", first), ("curve", second))
+        for run in _runs(values)
+    )
+    text = f"Over {len(first)} layers; dashed: {dashed}, full: {full}"
+    return frame.draw(lines, f"{label}, layer by layer", text)
+
+
+def _runs(values: np.ndarray) -> list[list[tuple[float, float]]]:
+    """Return the points of a series, parted where one is not known."""
+    at = np.flatnonzero(np.isfinite(values))
+    parts = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1) if len(at) else []
+    # A point alone is drawn as a short line.
+    return [
+        [(float(k), float(values[k])) for k in part]
+        if len(part) > 1
+        else [(part[0] - 0.3, float(values[part[0]])), (part[0] + 0.3, float(values[part[0]]))]
+        for part in parts
+    ]
 
 
 def spark_svg(share: np.ndarray, points: int = 25) -> str:
@@ -116,8 +164,10 @@ class _Frame:
         y_label: str,
         log: bool = False,
         whole: bool = False,
+        whole_x: bool = False,
     ) -> None:
-        self.across, self.up, self.log, self.whole = across, up, log, whole
+        self.across, self.up, self.log = across, up, log
+        self.whole_x, self.whole_y = whole or whole_x, whole
         self.x_label, self.y_label = x_label, y_label
 
     def x(self, value: float) -> float:
@@ -131,21 +181,22 @@ class _Frame:
     def line(self, points: Sequence[tuple[float, float]]) -> str:
         return "M" + "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
 
-    def draw(self, content: str, title: str) -> str:
+    def draw(self, content: str, title: str, text: str) -> str:
         base = self.y(self.up[0])
         parts = [
-            f'<svg viewBox="0 0 {_W} {_H}" role="img" class="chart" aria-label="{title}">',
+            f'<svg viewBox="0 0 {_W} {_H}" role="img" class="chart">',
+            f"<title>{title}</title><desc>{text}.</desc>",
             f'<path class="axis" d="M{_LEFT} {_TOP}V{base:.1f}H{_W - _RIGHT}"/>',
         ]
         parts += [
             f'<text class="tick" x="{self.x(value):.1f}" y="{base + 13:.1f}" '
             f'text-anchor="middle">{self._label(value)}</text>'
-            for value in self._ticks(*self.across)
+            for value in self._ticks(*self.across, self.whole_x)
         ]
         parts += [
             f'<text class="tick" x="{_LEFT - 5}" y="{self.y(value) + 3.5:.1f}" '
             f'text-anchor="end">{self._label(value)}</text>'
-            for value in self._ticks(*self.up)
+            for value in self._ticks(*self.up, self.whole_y)
         ]
         middle = (_LEFT + _W - _RIGHT) / 2
         parts.append(
@@ -156,9 +207,9 @@ class _Frame:
         )
         return "".join(parts) + content + "</svg>"
 
-    def _ticks(self, low: float, high: float) -> list[float]:
+    def _ticks(self, low: float, high: float, whole: bool) -> list[float]:
         ticks = round_values(low, high, self.log)
-        return [tick for tick in ticks if tick == round(tick)] if self.whole else ticks
+        return [tick for tick in ticks if tick == round(tick)] if whole else ticks
 
     def _label(self, value: float) -> str:
         if self.log:

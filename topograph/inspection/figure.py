@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topograph.inspection.charts import concentration, degree_distribution, round_values
-from topograph.inspection.verdicts import percent
+from topograph.inspection.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -26,6 +26,7 @@ from topograph.influence import check_influence
 from topograph.inspection.builders import ModelSpec
 from topograph.inspection.examples import guess_example
 from topograph.inspection.finding import find_masks, find_subject
+from topograph.inspection.kept import kept_weights
 from topograph.inspection.layerwise_report import layerwise_report
 from topograph.inspection.matching import holding, place_masks
 from topograph.inspection.measures import Layer, measure
@@ -205,6 +206,7 @@ def _report(
         verdicts(summary, found.layers),
         provenance,
         graph,
+        kept_weights(binding),
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from topograph.graph.layered import layered_graph
+from topograph.inspection.kept import Kept
 from topograph.shells import k_shell
 
 #: A matrix with more connections than this is not peeled into shells; its shells are -1.
@@ -28,6 +29,7 @@ class _Layer:
     shape: tuple[int, ...]
     weights: int
     kept: int
+    mask: Kept
     into: np.ndarray  # connections of every row
     out: np.ndarray  # connections of every column
     shells: np.ndarray  # rows, then columns
@@ -43,6 +45,7 @@ class LayerwiseMeasures:
     summary: dict[str, Any]
     layers: pd.DataFrame
     nodes: pd.DataFrame
+    masks: dict[str, Kept]
     infinite: int
 
 
@@ -88,7 +91,9 @@ def measure_layers(
             layers.append(_layer(name, value, masks.get(name)))
     nodes = _node_frame(layers)
     frame = pd.DataFrame(list(_rows(layers)))
-    return LayerwiseMeasures(_summary(layers, nodes, parameters, tau), frame, nodes, infinite)
+    masks_of = {layer.parameter: layer.mask for layer in layers}
+    summary = _summary(layers, nodes, parameters, tau)
+    return LayerwiseMeasures(summary, frame, nodes, masks_of, infinite)
 
 
 def _layer(name: str, value: Tensor, mask: Tensor | None) -> _Layer:
@@ -106,6 +111,7 @@ def _layer(name: str, value: Tensor, mask: Tensor | None) -> _Layer:
         tuple(value.shape),
         value.numel(),
         taps,
+        Kept.of(kept.numpy()),
         present.sum(dim=1).numpy(),
         present.sum(dim=0).numpy(),
         _shells(present),
@@ -220,7 +226,7 @@ def _summary(
         "nodes": len(nodes),
         "hidden_nodes": 0,
         "edges": int(sum(layer.into.sum() for layer in layers)),
-        "paths_from": "nowhere",
+        "paths_from": "",
         "tau": tau,
         "k_max": int(shells.max(initial=0)),
         "k_max_nodes": int((shells == shells.max(initial=0)).sum()),

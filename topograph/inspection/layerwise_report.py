@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from torch import Tensor
 
 from topograph.capturing.coverage import Coverage
+from topograph.errors import TopographError
 from topograph.inspection.charts import degree_svg, shell_svg
 from topograph.inspection.layerwise import measure_layers
-from topograph.inspection.page import style
+from topograph.inspection.page import bar, facts, law, says, table, text
 from topograph.inspection.report import Report
-from topograph.inspection.verdicts import percent
+from topograph.inspection.style import SCOPE, document, style
+from topograph.inspection.verdicts import Verdict
+from topograph.inspection.wording import clean, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from topograph.inspection.comparison import Comparison
 
 #: How a user gives the network that weights belong to.
 HOW = (
@@ -25,6 +31,16 @@ HOW = (
     'model="package.module:callable" (--model on the command line)'
 )
 _ROWS = 400
+_COLUMNS = (
+    "layer",
+    "shape",
+    "kept",
+    "density",
+    "isolated_rows",
+    "isolated_columns",
+    "degree_mean",
+    "k_shell_max",
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,62 +62,65 @@ class LayerwiseReport(Report):
         first = f"No graph is known for {these}, so each is looked at alone; for paths, {HOW}."
         return (first, *(f"{note.rstrip('.')}." for note in self.coverage.notes))
 
-    def _page(self) -> str:
-        title = escape(f"{self.title} – topograph")
-        return (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            '<meta name="color-scheme" content="light dark">'
-            f"<title>{title}</title><style>body{{margin:0}}@media(prefers-color-scheme:dark)"
-            f"{{body{{background:#12171d}}}}</style></head><body>{self._repr_html_()}</body></html>"
+    def diff(self, other: Report) -> Comparison:
+        """Refuse: nodes of layers that are looked at one by one have no place in a network."""
+        raise TopographError(
+            "the network of these weights is not known, so there are no paths and nodes to compare",
+            HOW,
         )
 
+    def _page(self) -> str:
+        return document(f"{text(self.title)} – topograph", self._repr_html_())
+
     def _repr_html_(self) -> str:
-        first, *rest = self.coverage_lines
-        items = "".join(f"<li>{escape(text)}</li>" for text in (*rest, *self.verdicts))
+        first, *rest = map(text, self.coverage_lines)
+        items = "".join(f"<li>{line}</li>" for line in rest)
         charts = [
-            (degree_svg(self.nodes), "Connections of a row or column: part with at least so many."),
+            (
+                degree_svg(self.nodes, self.degree_fit),
+                "Connections of a row or column: part with at least so many. "
+                + law(self.degree_fit),
+            ),
             (shell_svg(self.nodes), "Rows and columns by their k-shell inside their layer."),
         ]
         figures = "".join(
-            f"<figure>{svg}<figcaption>{text}</figcaption></figure>" for svg, text in charts if svg
-        )
-        about = "".join(
-            f"<tr><td>{escape(str(key))}</td><td style='text-align:left;white-space:normal'>"
-            f"<code>{escape(_text(value))}</code></td></tr>"
-            for key, value in self.provenance.items()
+            f"<figure>{svg}<figcaption>{text(words)}</figcaption></figure>"
+            for svg, words in charts
+            if svg
         )
         return (
-            f'{style()}<div class="tg"><h1>{escape(self.title)}</h1>'
-            f'<p class="soft">{escape(self.subtitle)}</p>'
-            f"<p><b>Coverage.</b> {escape(first)}</p><ul>{items}</ul>"
+            f'{style()}<div class="{SCOPE}"><h1>{text(self.title)}</h1>'
+            f'<p class="soft">{text(self.subtitle)}</p>'
+            f'<div class="coverage"><p><b>Coverage.</b> {first}</p>'
+            + (f"<ul>{items}</ul>" if items else "")
+            + f"</div><h2>What stands out</h2>{says(self.verdicts)}"
             f"<h2>Layers</h2>{_table(self.layers)}"
-            f'<h2>Distributions</h2><div class="charts">{figures}</div>'
-            f"<details><summary>Provenance</summary><table><tbody>{about}</tbody></table></details>"
-            "</div>"
+            + (f'<h2>Distributions</h2><div class="charts">{figures}</div>' if figures else "")
+            + f"{facts('Provenance', self.provenance)}</div>"
         )
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        yield from (Text(clean(line)) for line in self._sentences())
+        yield Text(self._shown(), no_wrap=True, overflow="ellipsis")
+
     def __str__(self) -> str:
-        lines = [f"{self.title}: {self.subtitle}", *self.coverage_lines, *self.verdicts]
-        wrapped = [textwrap.fill(line, 110, subsequent_indent="  ") for line in lines]
-        shown = self.layers.loc[
-            :,
-            [
-                "layer",
-                "shape",
-                "kept",
-                "density",
-                "isolated_rows",
-                "isolated_columns",
-                "degree_mean",
-                "k_shell_max",
-            ],
-        ]
-        if len(shown):
-            wrapped.append(shown.head(12).to_string(index=False, float_format="{:.3g}".format))
-        if len(shown) > 12:
-            wrapped.append(f"… and {len(shown) - 12:,} more in report.layers")
-        return "\n".join(wrapped)
+        lines = (textwrap.fill(clean(x), 110, subsequent_indent="  ") for x in self._sentences())
+        return "\n".join(filter(None, [*lines, self._shown()]))
+
+    def _sentences(self) -> tuple[str, ...]:
+        return (f"{self.title}: {self.subtitle}", *self.coverage_lines, *self.verdicts)
+
+    def _shown(self, most: int = 12) -> str:
+        """Return the first layers as text in columns."""
+        if self.layers.empty:
+            return ""
+        frame = self.layers.loc[:, list(_COLUMNS)].head(most)
+        frame = frame.assign(layer=frame["layer"].map(clean))
+        more = len(self.layers) - most
+        shown = frame.to_string(index=False, float_format="{:.3g}".format)
+        return shown + (f"\n… and {more:,} more in report.layers" if more > 0 else "")
 
     __repr__ = __str__
 
@@ -138,21 +157,26 @@ def layerwise_report(
         _verdicts(summary, found.layers, found.infinite),
         provenance,
         None,
+        found.masks,
     )
 
 
-def _verdicts(summary: dict[str, Any], layers: pd.DataFrame, infinite: int) -> tuple[str, ...]:
+def _verdicts(summary: dict[str, Any], layers: pd.DataFrame, infinite: int) -> tuple[Verdict, ...]:
     if layers.empty:
-        return ("No tensor has two dimensions, so there are no connections to look at.",)
+        return (Verdict("No tensor has two dimensions, so there are no connections to look at."),)
     kept, weights = summary["kept"], summary["weights"]
-    sentences = []
+    rule = "density = kept weights / all weights of matrices and kernels"
+    found = []
     if kept == weights:
-        sentences.append(f"Dense: all {weights:,} weights are kept.")
+        found.append(Verdict(f"Dense: all {weights:,} weights are kept.", rule))
     else:
         least = layers.loc[layers["density"].idxmin()]
-        sentences.append(
-            f"Density {percent(summary['density'])}: {kept:,} of {weights:,} weights are kept; "
-            f"least in {least['layer']}, {percent(least['density'])}."
+        found.append(
+            Verdict(
+                f"Density {percent(summary['density'])}: {kept:,} of {weights:,} weights are kept; "
+                f"least in {least['layer']}, {percent(least['density'])}.",
+                rule,
+            )
         )
     alone = layers[layers["isolated"] > 0].sort_values("isolated", ascending=False, kind="stable")
     if len(alone):
@@ -161,44 +185,50 @@ def _verdicts(summary: dict[str, Any], layers: pd.DataFrame, infinite: int) -> t
             f"columns of {r.layer}"
             for r in alone.head(3).itertuples()
         )
-        sentences.append(
-            f"{summary['isolated']:,} rows and columns have no connection at all: {where}"
-            + (f" and {len(alone) - 3} layers more." if len(alone) > 3 else ".")
+        more = f" and {len(alone) - 3} layers more" if len(alone) > 3 else ""
+        count = f"{summary['isolated']:,} rows and columns"
+        found.append(
+            Verdict(
+                f"{count} have no connection at all: {where}{more}.",
+                "a row or column of a weight without a kept entry",
+            )
         )
     if infinite:
-        sentences.append(f"{infinite:,} weights are NaN or infinite.")
-    return tuple(sentences)
+        rule = "weights that are no finite number"
+        found.append(Verdict(f"{infinite:,} weights are NaN or infinite.", rule))
+    return tuple(found)
+
+
+_HEAD = (
+    ("layer", ""),
+    ("shape", "of the weight"),
+    ("weights kept", "weights that are neither masked nor exactly 0"),
+    ("density", "kept / all weights"),
+    ("rows (isolated)", "the first dimension: what the layer leads to"),
+    ("columns (isolated)", "the second dimension: where it comes from"),
+    ("mean degree", "connections of a row or column"),
+    ("innermost shell", "k-shell inside the layer"),
+)
 
 
 def _table(layers: pd.DataFrame) -> str:
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in (
-            "layer", "shape", "kept", "density", "rows", "isolated", "columns", "isolated",
-            "mean degree", "innermost shell",
-        )
-    )  # fmt: skip
-    rows = "".join(
-        f"<tr><td>{escape(r.layer)}</td><td>{escape(r.shape)}</td><td>{r.kept:,}</td>"
-        f"<td>{percent(r.density)}<i class='bar' style='--part:{100 * r.density:.1f}%'></i></td>"
-        f"<td>{r.rows:,}</td><td>{r.isolated_rows or ''}</td><td>{r.columns:,}</td>"
-        f"<td>{r.isolated_columns or ''}</td><td>{r.degree_mean:,.1f}</td>"
-        f"<td>{'' if r.k_shell_max < 0 else f'{r.k_shell_max:,}'}</td></tr>"
+    rows = [
+        [
+            text(r.layer),
+            text(r.shape),
+            f"{r.kept:,}",
+            bar(r.density),
+            f"{r.rows:,}" + (f" ({r.isolated_rows:,})" if r.isolated_rows else ""),
+            f"{r.columns:,}" + (f" ({r.isolated_columns:,})" if r.isolated_columns else ""),
+            f"{r.degree_mean:,.1f}",
+            "" if r.k_shell_max < 0 else f"{r.k_shell_max:,}",
+        ]
         for r in layers.head(_ROWS).itertuples()
-    )
+    ]
     more = len(layers) - _ROWS
-    note = f'<p class="soft">and {more:,} more: report.layers has them all</p>' if more > 0 else ""
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        f'</div>{note}<p class="soft">Rows: the first dimension of a weight, what it leads to in '
-        "PyTorch's layers; columns: the second, where it comes from. A kernel's taps are one "
-        "connection. Shells are those inside the layer.</p>"
+    note = f"; {more:,} more in report.layers" if more > 0 else ""
+    caption = (
+        "Layers one by one: rows are the first dimension of a weight, what it leads to in "
+        f"PyTorch's layers, columns the second. A kernel's taps are one connection{note}"
     )
-
-
-def _text(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return "; ".join(map(str, value))
-    if isinstance(value, float) and not math.isfinite(value):
-        return "–"
-    return str(value)
+    return table(_HEAD, rows, caption)

@@ -129,6 +129,7 @@ def _layer_frame(
     rows = []
     for layer in layers:
         there = by_group[layer.target]
+        on_paths = _on_paths(graph, layer, alive)
         rows.append(
             {
                 "layer": layer.name,
@@ -140,7 +141,8 @@ def _layer_frame(
                 "weights": layer.weights,
                 "kept": layer.kept,
                 "density": layer.kept / layer.weights if layer.weights else math.nan,
-                "on_paths": _on_paths(graph, layer, alive),
+                "on_paths": on_paths,
+                "effective_density": on_paths / layer.weights if layer.weights else math.nan,
                 "path_share": layer.path_share,
                 "nodes": len(there),
                 "dead": int(there["dead"].sum()),
@@ -150,6 +152,7 @@ def _layer_frame(
                 "top_share": _top(there["share"].to_numpy()),
                 "degree_mean": float(there["degree"].mean()),
                 "k_shell_max": int(there["k_shell"].max()),
+                "k_shell_mean": float(there["k_shell"].mean()),
             }
         )
     return pd.DataFrame(rows)

@@ -3,91 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from topograph.inspection.charts import concentration_svg, degree_svg, shell_svg, spark_svg
-from topograph.inspection.drawing import network_svg
-from topograph.inspection.verdicts import percent
+from topograph.inspection.drawing import network_svg, thickness
+from topograph.inspection.glossary import glossary_html
+from topograph.inspection.strips import strips_html
+from topograph.inspection.style import SCOPE, document, style
+from topograph.inspection.wording import clean, number, percent, whole
 
 if TYPE_CHECKING:
+    from topograph.capturing.coverage import Coverage
     from topograph.inspection.report import Report
+    from topograph.powerlaws import PowerLawFit
 
-_LIGHT = (
-    "--ink:#1c2430;--soft:#5a6675;--line:#d6dce3;--paper:#fff;--tile:#f4f6f9;"
-    "--core:#1f5f9e;--live:#a9c8e6;--end:#9aa5b1;--edge:#4f7fae;--skip:#9a7fb5;--mark:#b4501c"
-)
-_DARK = (
-    "--ink:#e4e9ef;--soft:#9aa7b5;--line:#37414d;--paper:#12171d;--tile:#1b222a;"
-    "--core:#79b4ec;--live:#2f5577;--end:#66727e;--edge:#5b8fc2;--skip:#a58bc4;--mark:#f0955a"
-)
-_STYLE = """
-.tg{color:var(--ink);background:var(--paper);font:14px/1.5 system-ui,sans-serif;max-width:1040px;
-margin:0 auto;padding:20px}
-.tg h1{font-size:22px;margin:0;overflow-wrap:anywhere}.tg h2{font-size:16px;margin:26px 0 8px}
-.tg p,.tg ul{margin:6px 0}.tg ul{padding-left:20px}.tg .soft,.tg figcaption{color:var(--soft)}
-.tg figcaption{font-size:12.5px}.tg figure{margin:0}
-.tg .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:8px;
-margin:16px 0}
-.tg .tile{background:var(--tile);border-radius:6px;padding:8px 12px}
-.tg .tile b{display:block;font-size:20px;font-weight:600}
-.tg .tile span{color:var(--soft);font-size:12.5px}
-.tg svg{display:block;max-width:100%;font:11px system-ui,sans-serif}
-.tg .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:14px}
-.tg svg text{fill:var(--ink)}.tg svg .tick,.tg svg .label{fill:var(--soft)}
-.tg .dead{fill:none;stroke:var(--end);stroke-dasharray:2 2}.tg .live{fill:var(--live)}
-.tg .end{fill:var(--end)}.tg .core,.tg .dot,.tg .column{fill:var(--core)}
-.tg .edge,.tg .skip{fill:none;stroke:var(--edge);opacity:.75}.tg .skip{stroke:var(--skip)}
-.tg .mark{fill:var(--mark)}
-.tg svg .note{fill:var(--mark);paint-order:stroke;stroke:var(--paper);stroke-width:3px}
-.tg .axis{fill:none;stroke:var(--soft)}.tg .curve{fill:none;stroke:var(--core);stroke-width:2}
-.tg .flat,.tg .guide{fill:none;stroke:var(--soft);stroke-dasharray:3 3;opacity:.7}
-.tg .wide{overflow-x:auto}
-.tg table{border-collapse:collapse;font-size:12.5px;width:100%;font-variant-numeric:tabular-nums}
-.tg th,.tg td{padding:3px 6px;text-align:right;border-bottom:1px solid var(--line);
-white-space:nowrap;background:none;color:inherit}
-.tg th{font-weight:600;color:var(--soft);vertical-align:bottom}
-.tg td:first-child,.tg th:first-child{text-align:left}
-.tg .bar{display:inline-block;width:40px;height:8px;border-radius:2px;margin-left:6px;
-background:linear-gradient(var(--core),var(--core)) 0/var(--part) 100% no-repeat var(--tile)}
-.tg .spark{width:84px;height:19px}.tg .spark polygon{fill:var(--live);stroke:var(--core)}
-.tg .low{color:var(--mark);font-weight:600}.tg summary{cursor:pointer;color:var(--soft)}
-.tg code{font:12.5px ui-monospace,monospace;overflow-wrap:anywhere}
-"""
 _ROWS = 400  # a table of more rows says so and points to the frame
-
-
-def style() -> str:
-    """Return the report's style sheet; nothing in it reaches beyond the class ``tg``."""
-    dark = 'body[data-jp-theme-light="false"] .tg,body.vscode-dark .tg'
-    return (
-        f"<style>.tg{{{_LIGHT}}}@media(prefers-color-scheme:dark){{.tg{{{_DARK}}}}}"
-        f'body[data-jp-theme-light="true"] .tg,body.vscode-light .tg{{{_LIGHT}}}'
-        f"{dark}{{{_DARK}}}{_STYLE}</style>"
-    )
+_LISTED = 400  # and so does a list of names
+_STEEP = 6.0  # exponents of heavy tails are 2 to 4; a bell's slope is steeper
+_LONG = 34  # characters, from which on the name of a row may take several lines
+_REASONS = 4  # lines of coverage before the fold
 
 
 def fragment(report: Report) -> str:
     """Return the report as one HTML element with its style, for a notebook."""
     parts = [
         style(),
-        '<div class="tg">',
-        f"<h1>{escape(report.title)}</h1>",
-        f'<p class="soft">{escape(report.subtitle)}</p>',
+        f'<div class="{SCOPE}">',
+        f"<h1>{text(report.title)}</h1>",
+        f'<p class="soft">{text(report.subtitle)}</p>',
         _coverage(report),
-        "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in report.verdicts) + "</ul>",
-        _tiles(report.summary),
-        "<h2>The network by depth</h2><figure>",
-        network_svg(report.graph, report.layers, report.nodes),
-        f"<figcaption>{_caption(report.summary)}</figcaption></figure>",
+        "<h2>What stands out</h2>",
+        says(report.verdicts),
+        tiles(_key_numbers(report.summary)),
+        glossary_html(report.summary["tau"]),
+        _network(report),
         _charts(report),
         "<h2>Layers</h2>",
-        _table(report.layers, report.nodes),
+        _table(report),
+        strips_html(report.nodes),
         _top_nodes(report.nodes),
-        _provenance(report.provenance),
+        facts("Provenance", report.provenance),
         "</div>",
     ]
     return "".join(parts)
@@ -95,71 +54,244 @@ def fragment(report: Report) -> str:
 
 def page(report: Report) -> str:
     """Return the report as a complete HTML document."""
-    title = escape(f"{report.title} – topograph")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{title}</title><style>body{{margin:0}}@media(prefers-color-scheme:dark)"
-        f"{{body{{background:#12171d}}}}</style></head><body>{fragment(report)}</body></html>"
+    return document(f"{text(report.title)} – topograph", fragment(report))
+
+
+def text(value: object) -> str:
+    """Return a value as HTML shows it: nothing in it is markup, nothing steers the text."""
+    return escape(clean(value))
+
+
+def says(verdicts: Iterable[str]) -> str:
+    """Return verdicts as a list, each rule once, under the last of the sentences that follow it."""
+    rules = [(text(verdict), text(getattr(verdict, "rule", ""))) for verdict in verdicts]
+    items = []
+    for k, (sentence, rule) in enumerate(rules):
+        last = rule and (k + 1 == len(rules) or rules[k + 1][1] != rule)
+        under = f'<span class="rule">Rule: {rule}.</span>' if last else ""
+        items.append(f"<li>{sentence}{under}</li>")
+    return f'<ul class="says">{"".join(items)}</ul>'
+
+
+def tiles(numbers: Iterable[tuple[str, str, str]]) -> str:
+    """Return (number, what it is, what stands small beside it) as tiles."""
+    cells = (
+        f"<div><dt>{what}</dt><dd>{big}{f' <small>{small}</small>' if small else ''}</dd></div>"
+        for big, what, small in numbers
+    )
+    return f'<dl class="tiles">{"".join(cells)}</dl>'
+
+
+def table(head: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], caption: str) -> str:
+    """Return a table whose cells are HTML already; the first of a row is its heading.
+
+    Parameters
+    ----------
+    head
+        Of every column its heading, and what it means.
+    rows
+        Cells by row.
+    caption
+        What the table is about.
+    """
+    top = "".join(f'<th scope="col" title="{escape(about)}">{name}</th>' for name, about in head)
+    top = top.replace(' title=""', "")
+    body = "".join(
+        f"<tr>{_row_head(first)}" + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+        for first, *rest in rows
+    )
+    return wide(
+        f"<table><caption>{caption}</caption><thead><tr>{top}</tr></thead>"
+        f"<tbody>{body}</tbody></table>",
+        caption.partition(":")[0],
     )
 
 
-def _coverage(report: Report) -> str:
-    first, *rest = report.coverage_lines
-    items = "".join(f"<li>{escape(line)}</li>" for line in rest)
-    return f"<p><b>Coverage.</b> {escape(first)}</p>" + (f"<ul>{items}</ul>" if items else "")
+def _row_head(name: str) -> str:
+    long = ' class="long"' if len(name) > _LONG else ""
+    return f'<th scope="row"{long}>{name}</th>'
 
 
-def _tiles(summary: Mapping[str, Any]) -> str:
-    tau = percent(summary["tau"])
-    tiles = [
-        (percent(summary["density"]), "density"),
-        (percent(summary["effective_density"]), "effective density"),
-        (_number(summary["log10_paths"], 2), "log₁₀ total path weight"),
-        (f"{summary['tau_core']:,}", f"nodes carry {tau} of it (τ-core)"),
-        (percent(summary["average_tau_core_ratio"]), "average τ-core ratio"),
-        (f"{summary['k_max']:,}", f"innermost shell ({summary['k_max_nodes']:,} nodes)"),
-        (f"{summary['dead']:,}", "hidden nodes on no path"),
-        (f"{summary['isolated']:,}", "isolated hidden nodes"),
-    ]
-    cells = (f'<div class="tile"><b>{big}</b><span>{small}</span></div>' for big, small in tiles)
-    return f'<div class="tiles">{"".join(cells)}</div>'
-
-
-def _caption(summary: Mapping[str, Any]) -> str:
+def wide(content: str, label: str) -> str:
+    """Return something that may be wider than the page, in a box that the keyboard can scroll."""
     return (
-        "A bar is a group of nodes, its height the root of their number. Strong: the part that "
-        f"carries {percent(summary['tau'])} of the group's paths; pale: the others; hollow: on no "
-        "path; grey: inputs and outputs. A line is as wide as the path weight it carries: blue "
-        "over weights, violet over identities. Names appear on pointing."
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+    )
+
+
+def facts(title: str, held: Mapping[str, Any]) -> str:
+    """Return names and values as a folded table."""
+    rows = "".join(
+        f'<tr><th scope="row">{text(key)}</th><td><code>{text(_joined(value))}</code></td></tr>'
+        for key, value in held.items()
+        if value not in (None, "", [], ())
+    )
+    return (
+        f'<details class="paper"><summary>{title}</summary><table class="facts">'
+        f"<caption>{title}: where the numbers come from</caption><tbody>{rows}</tbody></table>"
+        "</details>"
+    )
+
+
+def _joined(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "; ".join(map(str, value))
+    return str(value)
+
+
+def _coverage(report: Report) -> str:
+    first, *rest = map(text, report.coverage_lines)
+    shown, folded = rest[:_REASONS], rest[_REASONS:]
+    items = "".join(f"<li>{line}</li>" for line in shown)
+    return (
+        f'<div class="coverage"><p><b>Coverage.</b> {first}</p>'
+        + (f"<ul>{items}</ul>" if items else "")
+        + _everything(report.coverage, folded)
+        + "</div>"
+    )
+
+
+def _everything(coverage: Coverage, folded: list[str]) -> str:
+    """Return all that the graph leaves out by name, in a fold, where lines stand for several."""
+    names = [f"{text(name)}: {text(reason)}" for name, reason in coverage.missing]
+    names += [f"{text(module or name)}: {text(why)}" for name, module, why in coverage.opaque]
+    every = [*folded, *names, *map(text, coverage.notes)]
+    if len(every) <= _REASONS and not folded:
+        return ""
+    more = len(every) - _LISTED
+    items = "".join(f"<li>{line}</li>" for line in every[:_LISTED])
+    items += f"<li>and {more:,} more: report.coverage has them all</li>" if more > 0 else ""
+    return (
+        f"<details><summary>All of it by name ({len(every):,})</summary><ul>{items}</ul></details>"
+    )
+
+
+def _key_numbers(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what the tiles show; a number that is not known has none."""
+    tau = percent(summary["tau"])
+    of = f"of {whole(summary['hidden_nodes'])}"
+    shell = f"of {whole(summary['k_max_nodes'])} nodes"
+    shown = [
+        ("density", percent, "density", ""),
+        ("effective_density", percent, "effective density", ""),
+        ("log10_paths", number, "log₁₀ total path weight", ""),
+        ("tau_core", whole, f"nodes carry {tau} of it (τ-core)", of),
+        ("average_tau_core_ratio", percent, "average τ-core ratio", ""),
+        ("k_max", whole, "innermost k-shell", shell),
+        ("dead", whole, "hidden nodes on no path (dead)", of),
+        ("isolated", whole, "isolated hidden nodes", of),
+    ]
+    return [
+        (form(summary[name]), what, small)
+        for name, form, what, small in shown
+        if not math.isnan(summary[name])
+    ]
+
+
+_TRIANGLE = (
+    '<svg width="12" height="10" aria-hidden="true"><path class="mark" d="M6 0l-5 9h10z"/></svg>'
+)
+
+
+def _network(report: Report) -> str:
+    if report.graph is None:
+        return ""
+    drawing, widest = network_svg(report.graph, report.layers, report.nodes, report.summary)
+    tau = percent(report.summary["tau"])
+    keys = [
+        (_box("core"), f"nodes that carry {tau} of the layer's paths"),
+        (_box("live"), "the others"),
+        (_box("dead"), "nodes on no path"),
+        (_box("end"), "inputs and outputs"),
+        (_line("edge", 1.0, widest), "connections over weights, all of the paths"),
+        (_line("edge", 1e-2, widest), "1% of them"),
+        (_line("edge", 1e-4, widest), "0.01% or less"),
+        (_line("edge none", 0.0, widest), "none"),
+        (_line("skip", 0.1, widest), "identity (residual)"),
+        (_TRIANGLE, "bottleneck"),
+    ]
+    legend = "".join(f"<li>{drawn}{words}</li>" for drawn, words in keys)
+    return (
+        f"<h2>The network by depth</h2><figure>{wide(drawing, 'The network by depth')}"
+        f'<ul class="legend">{legend}</ul><figcaption>From the inputs, left, to the outputs, '
+        "right. A bar is a layer's group of nodes, its height the root of their number. The width "
+        "of a line goes with the logarithm of the part of all path weight that it carries; arcs "
+        "pass over layers. Names and numbers appear on pointing.</figcaption></figure>"
+    )
+
+
+def _box(kind: str) -> str:
+    return (
+        f'<svg width="14" height="10" aria-hidden="true"><rect class="{kind}" x="1" y="1" '
+        'width="12" height="8"/></svg>'
+    )
+
+
+def _line(kind: str, share: float, widest: float) -> str:
+    return (
+        f'<svg width="24" height="10" aria-hidden="true"><path class="{kind}" d="M0 5h24" '
+        f'stroke-width="{thickness(share, widest)}"/></svg>'
     )
 
 
 def _charts(report: Report) -> str:
+    nodes, summary = report.nodes, report.summary
     charts = [
         (
-            concentration_svg(report.nodes, report.summary["tau"]),
+            concentration_svg(nodes, summary["tau"]),
             "Path weight held by the nodes that have most, largest first; dashed: all nodes alike.",
         ),
         (
-            degree_svg(report.nodes),
-            "Connections a node: part of the connected nodes with at least so many.",
+            degree_svg(nodes, report.degree_fit),
+            "Degrees: part of the connected nodes with at least so many connections. "
+            + law(report.degree_fit),
         ),
-        (shell_svg(report.nodes), "Nodes by the innermost k-shell that they belong to."),
+        (shell_svg(nodes), "Nodes by the innermost k-shell that they belong to."),
     ]
     figures = "".join(
-        f"<figure>{svg}<figcaption>{text}</figcaption></figure>" for svg, text in charts if svg
+        f"<figure>{svg}<figcaption>{escape(words)}</figcaption></figure>"
+        for svg, words in charts
+        if svg
     )
     return f'<h2>Distributions</h2><div class="charts">{figures}</div>' if figures else ""
 
 
-def _table(layers: pd.DataFrame, nodes: pd.DataFrame) -> str:
-    head = (
-        "<tr><th>layer</th><th>shape</th><th>kept</th><th>density</th><th>on no path</th>"
-        "<th>nodes</th><th>dead</th><th>τ-core ratio</th><th>node shares</th><th>largest</th>"
-        "<th>paths through</th><th>shell</th></tr>"
+def law(fit: PowerLawFit) -> str:
+    """Return what a fit of a power law says, in a sentence or two."""
+    if not fit.ok:
+        return f"No power law fitted: {fit.reason.rstrip('.')}."
+    steep = (
+        " So large an exponent tells of a typical degree, not of a heavy tail."
+        if fit.alpha > _STEEP
+        else ""
     )
+    said = (
+        f"Dashed: the closest power law, α {fit.alpha:.2f} ± {fit.sigma:.2f}, from degree "
+        f"{fit.xmin:,} on ({fit.n_tail:,} of {fit.n:,} nodes; distance D {fit.D:.3f}).{steep}"
+    )
+    if math.isnan(fit.p_value):
+        return said + " Whether it holds takes a bootstrap: report.power_law().p_value."
+    return said + f" Bootstrap p {fit.p_value:.3g}, {fit.replicas:,} replicas."
+
+
+_HEAD = (
+    ("layer", ""),
+    ("shape", "of the weight"),
+    ("weights kept", "weights that are neither masked nor exactly 0"),
+    ("density", "kept / all weights"),
+    ("effective", "kept weights on a path / all weights"),
+    ("nodes", "that the layer leads to"),
+    ("dead / isolated", "nodes on no path / without any connection"),
+    ("τ-core ratio", "part of the nodes that hold τ of the layer's paths"),
+    ("node shares", "path weight of the nodes, largest first"),
+    ("top share", "of the layer's path weight that its largest node carries"),
+    ("path share", "part of all path weight that passes over the layer's weights"),
+    ("k-shell max / mean", "of the layer's nodes"),
+)
+
+
+def _table(report: Report) -> str:
+    layers, nodes = report.layers, report.nodes
     shares = {
         name: part["share"].to_numpy() for name, part in nodes.groupby("group", observed=True)
     }
@@ -169,65 +301,60 @@ def _table(layers: pd.DataFrame, nodes: pd.DataFrame) -> str:
     for row in layers.head(_ROWS).itertuples():
         spark = "" if row.group in drawn else spark_svg(shares[row.group], points)
         drawn.add(row.group)
-        lost = row.kept - row.on_paths
+        dead = f"{whole(row.dead)} / {whole(row.isolated)}"
+        dead = dead if row.dead > 0 or row.isolated > 0 else ""
+        lost = row.effective_density < row.density * (1 - 1e-12)
         rows.append(
-            f"<tr><td>{escape(row.layer)}</td><td>{escape(row.shape)}</td><td>{row.kept:,}</td>"
-            f"<td>{_bar(row.density)}</td><td>{'' if not lost else f'{lost:,.0f}'}</td>"
-            f"<td>{row.nodes:,}</td><td>{f'{row.dead:,}' if row.dead else ''}</td>"
-            f"<td>{_bar(row.tau_core_ratio, low=row.tau_core_ratio == lowest)}</td>"
-            f"<td>{spark}</td><td>{percent(row.top_share)}</td>"
-            f"<td>{percent(row.path_share)}</td><td>{row.k_shell_max:,}</td></tr>"
+            (
+                text(row.layer),
+                text(row.shape),
+                f"{row.kept:,}",
+                bar(row.density),
+                f'<span class="low">{percent(row.effective_density)}</span>'
+                if lost
+                else percent(row.effective_density),
+                f"{row.nodes:,}",
+                f'<span class="low">{dead}</span>' if row.dead > 0 else dead,
+                bar(row.tau_core_ratio, low=row.tau_core_ratio == lowest),
+                spark,
+                percent(row.top_share),
+                percent(row.path_share),
+                f"{whole(row.k_shell_max)} / {number(row.k_shell_mean, 0)}",
+            )
         )
     more = len(layers) - _ROWS
     note = f'<p class="soft">and {more:,} more: report.layers has them all</p>' if more > 0 else ""
-    return (
-        f'<div class="wide"><table><thead>{head}</thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-        f'{note}<p class="soft">Node shares: each node\'s part of the path weight, largest first. '
-        "Largest: the part of the largest node. Paths through: the part of all path weight that "
-        "passes over the layer's weights. Shell: the innermost of the layer's nodes.</p>"
+    caption = (
+        "Layers: a row for each weighted operator, in order. Marked: the lowest τ-core ratio, dead "
+        "nodes, and weights lost to no path."
     )
+    return table(_HEAD, rows, caption) + note
 
 
-def _bar(part: float, low: bool = False) -> str:
+def bar(part: float, low: bool = False) -> str:
+    """Return a part as a percentage with a bar beside it; a dash where it is not known."""
     if math.isnan(part):
-        return ""
+        return "–"
     mark = ' class="low"' if low else ""
-    return f'<span{mark}>{percent(part)}</span><i class="bar" style="--part:{100 * part:.1f}%"></i>'
+    return f'<span{mark}>{percent(part)}</span><i class="bar" style="--part:{100 * part:.0f}%"></i>'
 
 
-def _top_nodes(nodes: pd.DataFrame, count: int = 20) -> str:
+def _top_nodes(nodes: pd.DataFrame, most: int = 20) -> str:
     hidden = nodes[nodes["hidden"] & (nodes["share"] > 0)]
-    top = hidden.nlargest(count, "share", keep="first")
+    top = hidden.nlargest(most, "share", keep="first")
     if top.empty:
         return ""
-    rows = "".join(
-        f"<tr><td>{escape(f'{r.group}[{r.index_in_group}]')}</td><td>{percent(r.share)}</td>"
-        f"<td>{r.degree_in:,}</td><td>{r.degree_out:,}</td><td>{r.k_shell:,}</td></tr>"
-        for r in top.rename(columns={"index": "index_in_group"}).itertuples()
+    rows = (
+        (
+            text(f"{r.group}[{r.at}]"),
+            percent(r.share),
+            f"{r.degree_in:,}",
+            f"{r.degree_out:,}",
+            f"{r.k_shell:,}",
+        )
+        for r in top.rename(columns={"index": "at"}).itertuples()
     )
-    return (
-        f"<details><summary>The {len(top)} hidden nodes that most path weight runs through"
-        '</summary><div class="wide"><table><thead><tr><th>node</th><th>share of all paths</th>'
-        "<th>degree in</th><th>degree out</th><th>shell</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></details>"
-    )
-
-
-def _provenance(provenance: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(str(key))}</td><td style='text-align:left;white-space:normal'>"
-        f"<code>{escape(_text(value))}</code></td></tr>"
-        for key, value in provenance.items()
-    )
-    return f"<details><summary>Provenance</summary><table><tbody>{rows}</tbody></table></details>"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "; ".join(map(str, value))
-    return str(value)
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+    title = f"The {len(top)} hidden nodes that most path weight runs through"
+    head = (("node", ""), ("share of all paths", ""), ("degree in", ""), ("degree out", ""),
+            ("k-shell", ""))  # fmt: skip
+    return f"<details><summary>{title}</summary>{table(head, rows, title)}</details>"
