@@ -57,13 +57,22 @@ def find_subject(
 
 def find_masks(masks: Any) -> dict[str, Tensor]:
     """Return masks by name from a mapping, or from the path of a file that holds one."""
+    if isinstance(masks, Mapping) and all(isinstance(mask, Tensor) for mask in masks.values()):
+        return {str(name): mask for name, mask in masks.items()}
+    origin = "masks"
     held = masks
     if isinstance(masks, (str, os.PathLike)):
-        path = Path(masks).expanduser()
+        path, origin = Path(masks).expanduser(), str(masks)
         if not path.exists():
             raise TopographError(f"{path} does not exist", "pass the path of a file with masks")
         held = read_file(path)
     if isinstance(held, Mapping):
         held = next((held[key] for key in MASKS if isinstance(held.get(key), Mapping)), held)
-    found = unwrap(held, str(masks) if isinstance(masks, (str, os.PathLike)) else "masks")
-    return {name: mask.bool() for name, mask in (found.masks or found.state).items()}
+    try:
+        found = unwrap(held, origin)
+    except TopographError as error:
+        raise TopographError(
+            f"{origin} holds no masks ({error.problem})",
+            "save them with torch.save({name: mask, ...}, path), a mask of 0 and 1 a parameter",
+        ) from None
+    return dict(found.masks or found.state)
