@@ -39,6 +39,7 @@ import topograph as tg
 from topograph.capturing.layout import layout
 from topograph.capturing.trace import trace
 from topograph.capturing.weights import Binding
+from topograph.collapse import check_collapse
 from topograph.influence import check_influence
 
 #: What may become of a model, from best to worst.
@@ -93,7 +94,8 @@ def check(module: nn.Module, example: Any, graph: tg.LayeredGraph, units: int) -
     traced = trace(module, example)
     binding = Binding(traced, module)
     wires = layout(traced, binding)
-    return {"units": check_influence(traced, binding, wires, units=units)}
+    found = {"units": check_influence(traced, binding, wires, units=units)}
+    return found | {"collapsed": check_collapse(traced, binding, wires, graph)}
 
 
 def line(error: Exception) -> str:
