@@ -7,26 +7,28 @@ kernel over the taps. This network is run here on tensors, by the rules of the t
 without ids; what the operators read in it is held against what the graph says.
 
 Invariant: an element that reads no node (padding, a class token before the first block) is left
-out of every mean, as the graph leaves it out: beside the values runs the *presence* of each element.
+out of every mean, as the graph leaves it out: the *presence* of each element runs
+beside its value.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
 from topograph.capturing import rules, windows
-from topograph.capturing.attention import Average, attention
+from topograph.capturing.attention import Average, EvenBoth, attention
 from topograph.capturing.edges import column_reads
+from topograph.capturing.fixed import FixedMap
 from topograph.capturing.forms import Form
 from topograph.capturing.layout import Layout
-from topograph.capturing.mixing import reduced_axes
 from topograph.capturing.plan import Plan, plan
 from topograph.capturing.rules import Call
 from topograph.capturing.steps import Step
@@ -34,7 +36,7 @@ from topograph.capturing.trace import Trace
 from topograph.capturing.weights import Binding, Operator, learnt
 from topograph.capturing.wiring import Site, Wiring
 from topograph.errors import TopographError
-from topograph.flow.replay import Values, replay
+from topograph.flow.blockfloat import BlockFloat, normalised
 from topograph.graph.layered import LayeredGraph
 from topograph.paths import path_sums
 
@@ -79,18 +81,14 @@ def check_collapse(trace: Trace, binding: Binding, layout: Layout, graph: Layere
             f'the layout has granularity "{layout.granularity}"; expected "channel"',
             "at unit granularity compare with the tensor path",
         )
-    values, presence = _Collapsed(plan(trace), binding, layout).run()
+    found = _Collapsed(plan(trace), binding, layout).read
     phi = path_sums(graph).log_complexity
     total = np.full(layout.n_nodes, -np.inf)
     for wiring in layout.operators:
         read = _read(layout, wiring, phi)
         op = wiring.operator
-        if op.kind != "embedding":  # which reads its vocabulary, every token at 1
-            block = values[op.signal]
-            seen = _mean(wiring.form, block.mantissa, presence[op.signal])
-            with np.errstate(divide="ignore"):
-                found = np.log(seen.numpy()) + block.exponent * math.log(2)
-            _compare(found, read, f'what "{op.name}" reads')
+        if op in found:
+            _compare(found[op], read, f'what "{op.name}" reads')
         _add_to(total, wiring, read, binding)
     for block in layout.identity:
         source, target = layout.nodes(block.source), layout.nodes(block.target)
@@ -156,98 +154,114 @@ def _kernel(op: Operator, form: Form, binding: Binding) -> Tensor:
     return form.weight(op.readdress(binding.magnitude(op)).cpu()).sum(-1, dtype=torch.float64)
 
 
-def _mean(form: Form, signal: Tensor, present: Tensor) -> Tensor:
-    """Return each column's mean over the positions at which it reads something."""
-    values, held = form.signal(signal.double()), form.signal(present.double())
-    return values.sum(-1) / held.sum(-1).clamp(min=1)
-
-
 class _Collapsed:
-    """The collapsed network of a plan."""
+    """The collapsed network of a plan: what its weighted operators read."""
 
     def __init__(self, steps: Plan, binding: Binding, layout: Layout) -> None:
         self.plan, self.binding = steps, binding
         self.sites = {site.node: site for site in layout.sites.values()}
-        self.presence: dict[fx.Node, Tensor] = {}
+        #: Log of the mean that each column (groups, columns) reads, by operator.
+        self.read: dict[Operator, np.ndarray] = {}
+        self.values: dict[fx.Node, _Values] = {}
+        for node in steps.inputs:
+            one = torch.ones((), dtype=torch.float64).expand(node.meta["val"].shape)
+            self.values[node] = ((_Value(one, one > 0, 0)),)
+        for index, step in enumerate(steps.steps):
+            self.values[step.node] = self._run(step)
+            for node in steps.last_use.get(index, ()):
+                del self.values[node]
 
-    def run(self) -> tuple[Values, Mapping[fx.Node, Tensor]]:
-        """Return values and presence of what the weighted operators read."""
-        operands = {node for step in self.plan.steps for node in step.operands}
-        there = replay(
-            replace(self.plan, steps=tuple(map(self._presence_step, self.plan.steps))),
-            self.binding,
-            weighted=lambda op, signal: torch.ones(Form.of(op).shape, dtype=signal.dtype),
-            keep=operands,
-        )
-        self.presence = {node: (block.mantissa > 0) for node, block in there.items()}
-        values = replay(
-            replace(self.plan, steps=tuple(map(self._value_step, self.plan.steps))),
-            self.binding,
-            weighted=self._weighted,
-            keep={op.signal for op in self.plan.operators},
-        )
-        return values, self.presence
+    def _run(self, step: Step) -> _Values:
+        operands = [self.values[node] for node in step.operands]
+        if step.item is not None:
+            return (operands[0][step.item if len(operands[0]) > 1 else 0],)
+        if step.operator is None and step.rule is None:
+            return operands[0]
+        given = _aligned([values[0] for values in operands])
+        call = Call(step.node, self.binding, step.operands)
+        if step.operator is not None:
+            value = self._weighted(step.operator, given[0])
+            if len(given) > 1:  # an activation in an addmm's place for a bias
+                one, other = _aligned([value, given[1]])
+                value = self._sum(step, call, [one, other], partial(rules.plus_bias_signal, call))
+            return (value,)
+        rule: Any = step.rule
+        if isinstance(rule, FixedMap):
+            return (self._fixed(rule, call, given[0]),)
+        if isinstance(rule, EvenBoth):
+            mixed = [
+                _average(partial(rule.part, call, position=position), value)
+                for position, value in enumerate(given)
+            ]
+            return (self._sum(step, call, mixed, torch.add),)
+        if isinstance(rule, Average) or rule in _MEANS:
+            return (_average(partial(rule, call), given[0]),)
+        if len(given) > 1 and rule not in _TAKING:
+            return (self._sum(step, call, given, partial(rule, call)),)
+        moved = rule(call, *(value.tensor for value in given))
+        there = self._presence(step, call, given)
+        if isinstance(moved, Tensor):
+            return (_Value(moved, there[0], given[0].exponent),)
+        return tuple(_Value(t, p, given[0].exponent) for t, p in zip(moved, there, strict=True))
 
-    def _presence_step(self, step: Step) -> Step:
-        if step.rule is rules.scaled and any(
+    def _presence(self, step: Step, call: Call, given: list[_Value]) -> tuple[Tensor, ...]:
+        """Return which elements of what is only moved or multiplied read a node."""
+        rule: Any = step.rule
+        if rule is rules.scaled and any(
             learnt(self.plan.trace, n) for n in step.node.all_input_nodes if n not in step.operands
         ):
-            return replace(step, rule=rules.broadcast)  # a learnt 0 is a connection
-        if step.node in self.sites and step.operator is None:
-            return replace(step, rule=partial(_at_site, self.sites[step.node]))
-        return step
+            rule = rules.broadcast  # a learnt 0 is a connection
+        made = rule(call, *(value.present.to(torch.float64) for value in given))
+        return tuple(t > 0 for t in ((made,) if isinstance(made, Tensor) else made))
 
-    def _value_step(self, step: Step) -> Step:
-        rule = step.rule
-        if step.node in self.sites and len(step.operands) > 1 and step.operator is None:
-            return replace(step, rule=partial(self._sum, step))
-        if rule is windows.total:
-            return replace(step, rule=partial(self._total, step))
-        if isinstance(rule, Average) or rule in _MEANS:
-            return replace(step, rule=partial(self._average, step))
-        return step
+    def _sum(self, step: Step, call: Call, terms: list[_Value], rule: Callable[..., Any]) -> _Value:
+        """Add up; where a group is read off, each term's elements of one node at their mean."""
+        shape = step.node.meta["val"].shape
+        terms = [t.expand(shape) for t in _aligned(terms)]
+        present = torch.stack([term.present for term in terms]).any(0)
+        site = self.sites.get(step.node)
+        if site is not None and step.operator is None:
+            terms = [_evened(site, term) for term in terms]
+            present = (site.index >= 0).expand(shape)
+        return _Value(rule(*(term.tensor for term in terms)), present, terms[0].exponent)
 
-    def _average(self, step: Step, call: Call, tensor: Tensor) -> Tensor:
-        """Return the mean over those elements that read something."""
-        assert step.rule is not None
-        held = self.presence[step.operands[0]].to(tensor)
-        part = step.rule(call, held)
-        whole = step.rule(call, torch.ones_like(held))
-        mean = step.rule(call, tensor)
-        assert isinstance(part, Tensor)
-        assert isinstance(whole, Tensor)
-        assert isinstance(mean, Tensor)
-        return torch.where(part > 0, mean / torch.where(part > 0, part, 1), 0) * whole.amax()
-
-    def _total(self, step: Step, call: Call, tensor: Tensor) -> Tensor:
-        assert step.rule is not None
-        result = step.rule(call, tensor)
-        assert isinstance(result, Tensor)
-        return result
-
-    def _sum(self, step: Step, call: Call, *tensors: Tensor) -> Tensor:
-        """Add up, each operand's elements of one node at their mean."""
-        assert step.rule is not None
-        site = self.sites[step.node]
-        shape = call.node.meta["val"].shape
-        even = [
-            _evened(site, tensor.expand(shape), self.presence[node].expand(shape))
-            for tensor, node in zip(tensors, step.operands, strict=True)
-        ]
-        result = step.rule(call, *even)
-        assert isinstance(result, Tensor)
-        return result
-
-    def _weighted(self, op: Operator, signal: Tensor) -> Tensor:
+    def _weighted(self, op: Operator, value: _Value) -> _Value:
         form = Form.of(op)
         kernel = _kernel(op, form, self.binding)
-        if op.kind == "embedding":
+        if op.kind == "embedding":  # which reads its vocabulary, every token at 1
             rows = kernel.sum(-1)
         else:
-            columns = _mean(form, signal, self.presence[op.signal])
+            columns = _mean(form, value)
+            with np.errstate(divide="ignore"):
+                self.read[op] = np.log(columns.numpy()) + value.exponent * math.log(2)
             rows = (kernel @ columns[..., None])[..., 0]
-        return form.by_row(rows.reshape(-1)).contiguous()
+        rows = normalised(BlockFloat(rows.reshape(-1), value.exponent))
+        result = form.by_row(rows.mantissa)
+        return _Value(result, torch.ones((), dtype=torch.bool).expand(result.shape), rows.exponent)
 
+    def _fixed(self, rule: FixedMap, call: Call, value: _Value) -> _Value:
+        """Multiply by a constant as by a weight: columns at their mean, taps added up."""
+        form = rule.form
+        kernel = form.weight(rule.magnitude(call)).sum(-1)
+        rows = (kernel @ _mean(form, value)[..., None])[..., 0].reshape(-1)
+        there = form.signal(value.present.to(torch.float64)).amax(-1)
+        there = ((kernel > 0).double() @ there[..., None])[..., 0].reshape(-1)
+        return _Value(form.by_row(rows), form.by_row(there) > 0, value.exponent)
+
+
+@dataclass(frozen=True)
+class _Value:
+    """Numbers times a power of two, and which of them read any node."""
+
+    tensor: Tensor
+    present: Tensor
+    exponent: int
+
+    def expand(self, shape: Sequence[int]) -> _Value:
+        return _Value(self.tensor.expand(*shape), self.present.expand(*shape), self.exponent)
+
+
+_Values = tuple[_Value, ...]
 
 _MEANS = (
     attention,
@@ -255,28 +269,54 @@ _MEANS = (
     windows.adaptive_mean,
     windows.as_is,
     windows.bilinear,
+    windows.fold,
     windows.mean,
 )
 
-
-def _at_site(site: Site, call: Call, *tensors: Tensor) -> Tensor:
-    """Return where a group's elements are nodes."""
-    held = (site.index >= 0).to(tensors[0])
-    return held.expand(call.node.meta["val"].shape).contiguous()
+#: Rules of several operands that take each element from one of them.
+_TAKING = (rules.join, rules.scatter, rules.chosen)
 
 
-def _evened(site: Site, tensor: Tensor, present: Tensor) -> Tensor:
+def _aligned(values: list[_Value]) -> list[_Value]:
+    """Return values of one exponent, the largest."""
+    top = max(value.exponent for value in values)
+    return [
+        value
+        if value.exponent == top
+        else _Value(
+            torch.ldexp(value.tensor, torch.tensor(value.exponent - top)), value.present, top
+        )
+        for value in values
+    ]
+
+
+def _average(rule: Callable[[Tensor], Any], value: _Value) -> _Value:
+    """Return the mean over those elements that read something, of what a whole window adds to."""
+    part = rule(value.present.to(torch.float64))
+    whole = rule(torch.ones_like(part[:0]).new_ones(()).expand(value.present.shape))
+    held = part > 0
+    mean = rule(value.tensor) / torch.where(held, part, 1)
+    return _Value(mean * held * whole.amax(), held, value.exponent)
+
+
+def _mean(form: Form, value: _Value) -> Tensor:
+    """Return each column's mean over the positions at which it reads something."""
+    values, held = form.signal(value.tensor), form.signal(value.present.to(torch.float64))
+    return values.sum(-1) / held.sum(-1).clamp(min=1)
+
+
+def _evened(site: Site, value: _Value) -> _Value:
     """Return every element that is a node's at the mean of the node's elements that are present."""
-    index = site.index.reshape(*[1] * (tensor.dim() - site.index.dim()), *site.index.shape)
-    same = [axis for axis in range(tensor.dim()) if index.shape[axis] == 1]
-    held = present.to(tensor)
-    sums = (tensor * held).sum(same, keepdim=True) if same else tensor * held
+    dims = value.tensor.dim()
+    index = site.index.reshape(*[1] * (dims - site.index.dim()), *site.index.shape)
+    same = [axis for axis in range(dims) if index.shape[axis] == 1]
+    held = value.present.to(torch.float64)
+    sums = (value.tensor * held).sum(same, keepdim=True) if same else value.tensor * held
     counts = held.sum(same, keepdim=True) if same else held
     nodes = index.reshape(-1)
     known = nodes >= 0
-    size = int(nodes.max()) + 1
-    total = torch.zeros(2, size, dtype=tensor.dtype)
+    total = torch.zeros(2, int(nodes.max()) + 1, dtype=torch.float64)
     total[0].index_add_(0, nodes[known], sums.reshape(-1)[known])
     total[1].index_add_(0, nodes[known], counts.reshape(-1)[known])
-    mean = torch.cat([total[0] / total[1].clamp(min=1), torch.zeros(1, dtype=tensor.dtype)])
-    return mean[index].expand(tensor.shape).contiguous()
+    mean = torch.cat([total[0] / total[1].clamp(min=1), torch.zeros(1, dtype=torch.float64)])
+    return _Value(mean[index].expand(value.tensor.shape), value.present, value.exponent)

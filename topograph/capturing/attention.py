@@ -75,3 +75,20 @@ class Average:
         target: Any = call.node.target
         result: Tensor = target(values, even) if softmax is other else target(even, values)
         return result
+
+
+@dataclass(frozen=True)
+class EvenBoth:
+    """The product of two matrices of activations of which neither is a softmax.
+
+    Each is carried with the other at an even average over the axis that is summed over.
+    """
+
+    def __call__(self, call: Call, first: Tensor, second: Tensor) -> Tensor:
+        """Return the mean of the rows of the first plus that of the columns of the second."""
+        return self.part(call, first, 0) + self.part(call, second, 1)
+
+    def part(self, call: Call, tensor: Tensor, position: int) -> Tensor:
+        """Return what one of the two gives, by its position."""
+        mean = tensor.mean(-1 if position == 0 else -2, keepdim=True)
+        return mean.expand(shape_of(call.node))

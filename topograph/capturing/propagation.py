@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, fx
 
 from topograph.capturing import rules, windows
-from topograph.capturing.attention import Average, attention
+from topograph.capturing.attention import Average, EvenBoth, attention
+from topograph.capturing.fixed import FixedMap
 from topograph.capturing.forms import Form
 from topograph.capturing.mixing import (
     mix_axes,
+    mix_folded,
     mix_product,
     mix_values,
     mix_windows,
@@ -29,7 +31,7 @@ from topograph.capturing.mixing import (
 from topograph.capturing.nodes import Nodes, Provisional
 from topograph.capturing.partition import check_channels, first_kinds
 from topograph.capturing.plan import Plan
-from topograph.capturing.readings import reads, vocabulary
+from topograph.capturing.readings import mix_fixed, reads, vocabulary
 from topograph.capturing.rules import Call
 from topograph.capturing.signals import Signal, constant_axes, narrowed
 from topograph.capturing.steps import Step
@@ -166,8 +168,14 @@ class Propagation:
             return self._joined(step, call, signals)
         if rule in (rules.readdress, rules.pad, rules.first_half):
             return first.moved(lambda tensor: rule(call, tensor))
-        if rule in _MIXING or isinstance(rule, Average):
+        if rule in _MIXING or isinstance(rule, (Average, FixedMap)):
             return self._mixture(step, call, first, shape)
+        if isinstance(rule, EvenBoth):
+            mixed = [
+                mix_product(self.nodes, call, axis, given.shape[axis], given, shape, self.exact)
+                for axis, given in zip((-1, -2), signals, strict=True)
+            ]
+            return self.sums.add(step.node, step.operands, mixed, [1.0, 1.0])
         if len(signals) == 1:
             return self._scaled(step, call, first.expand(shape))
         # What each operand is multiplied by: a sum is linear.
@@ -194,10 +202,16 @@ class Propagation:
         if rule is windows.mean or rule is windows.total:
             mean = rule is windows.mean
             return mix_axes(self.nodes, call, signal, shape, reduced_axes(call), mean, self.exact)
+        if rule is windows.fold:
+            return mix_folded(self.nodes, call, signal, shape, self.exact)
         if rule is attention:
             return mix_values(self.nodes, call, signal, shape, self.exact)
         if isinstance(rule, Average):
-            return mix_product(self.nodes, call, rule.size, signal, shape, self.exact)
+            on_the_left = step.node.args[0] is step.operands[0]
+            axis = -1 if on_the_left or len(signal.shape) == 1 else -2
+            return mix_product(self.nodes, call, axis, rule.size, signal, shape, self.exact)
+        if isinstance(rule, FixedMap):
+            return mix_fixed(self.nodes, self.by_element, rule, call, signal, self.exact)
         if not self.exact:
             axes = spatial_axes(call)
             images = [g for g in self.by_element if self.first_kinds.get(g.node) == "conv"]
@@ -270,6 +284,7 @@ _MIXING = (
     windows.adaptive_mean,
     windows.as_is,
     windows.bilinear,
+    windows.fold,
     windows.mean,
     windows.total,
 )

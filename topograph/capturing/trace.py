@@ -1,9 +1,10 @@
 """What a model computes: one functional graph of ATen operators, without touching the model.
 
-The graph comes from ``torch.export`` (non-strict) and ``run_decompositions({})``: functional,
-shapes fixed for one sample, weighted operators whole. Nodes that depend on no input are *constant*:
-they are evaluated where their value is needed (:class:`topograph.capturing.weights.Binding`), so
-masks, weight normalisation and position tables fold away.
+The graph comes from ``torch.export`` (non-strict) and ``run_decompositions`` of next to nothing:
+functional, shapes fixed for one sample, weighted operators whole. Nodes that depend on no input are
+*constant*: they are evaluated where their value is needed
+(:class:`topograph.capturing.weights.Binding`), so masks, weight normalisation and position tables
+fold away.
 
 A :class:`Trace` holds no weight: it is a plan, made once a model and input shape, that stays valid
 while training changes the weights.
@@ -21,6 +22,7 @@ from torch import Tensor, fx, nn
 
 from topograph.capturing.fingerprint import fingerprint
 from topograph.capturing.undisturbed import quiet, undisturbed
+from topograph.capturing.vocabulary import TAKEN_APART
 from topograph.errors import TopographError
 
 ExampleInput = Tensor | Sequence[Any] | Mapping[str, Any]
@@ -259,7 +261,13 @@ def _export(
     # run_decompositions in-place writes on views would be lost to a reader of the graph.
     with undisturbed(model), quiet(), torch.no_grad():
         program = torch.export.export(model, arguments, keywords or None, strict=False)
-        return program.run_decompositions({})
+        return program.run_decompositions(
+            {
+                operator: parts
+                for operator, parts in torch.export.default_decompositions().items()
+                if getattr(operator, "overloadpacket", None) in TAKEN_APART
+            }
+        )
 
 
 def _varying(graph: fx.Graph, inputs: Sequence[fx.Node]) -> frozenset[str]:

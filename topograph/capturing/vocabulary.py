@@ -36,6 +36,12 @@ PADDING = packets(
     " replication_pad2d replication_pad3d _pad_circular"
 )
 
+#: Several elementary operators in one: taken apart before anything is read from a graph.
+TAKEN_APART = packets("addcmul addcdiv lerp baddbmm addbmm")
+
+#: Sums over windows that overlap: what ``im2col`` cut out, put back.
+FOLDING = packets("col2im")
+
 #: Only the type or memory layout changes.
 CASTING = packets("_to_copy to type_as lift_fresh _assert_tensor_metadata float double half")
 

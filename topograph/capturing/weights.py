@@ -108,10 +108,10 @@ def _find_operators(trace: Trace) -> tuple[Operator, ...]:
     used: dict[str, int] = {}
     for node in trace.graph.nodes:
         kind = WEIGHTED.get(packet(node)) if node.op == "call_function" else None
-        operands = _operands(trace, node, kind) if kind else None
-        if kind is None or operands is None:
+        pair = operands(trace, node, kind) if kind else None
+        if kind is None or pair is None:
             continue
-        signal, operand = operands
+        signal, operand = pair
         leaf, chain = _leaf(operand)
         owners = _parameters(trace, leaf)
         if not owners:
@@ -126,7 +126,7 @@ def _find_operators(trace: Trace) -> tuple[Operator, ...]:
     return tuple(found)
 
 
-def _operands(trace: Trace, node: fx.Node, kind: str) -> tuple[fx.Node, fx.Node] | None:
+def operands(trace: Trace, node: fx.Node, kind: str) -> tuple[fx.Node, fx.Node] | None:
     """Return the (varying, constant) operands, or None if the node has no such pair."""
     first, second = node.args[1:3] if kind == "addmm" else node.args[:2]
     if not (isinstance(first, fx.Node) and isinstance(second, fx.Node)):
@@ -147,6 +147,8 @@ def _leaf(operand: fx.Node) -> tuple[fx.Node, tuple[fx.Node, ...]]:
         parent = node.args[0]
         if not isinstance(parent, fx.Node):
             break
+        if node.target is operator.getitem and packet(parent) not in READDRESSING:
+            break  # one of several results of a computation on weights
         chain.append(node)
         node = parent
     return node, tuple(reversed(chain))
