@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from topograph.capturing.channel_edges import channel_blocks
-from topograph.capturing.coverage import Coverage
+from topograph.capturing.coverage import Coverage, partly_note
 from topograph.capturing.edges import Groups
 from topograph.capturing.unit_edges import unit_blocks
 from topograph.capturing.weights import Binding
@@ -24,13 +24,14 @@ def assemble(layout: Layout, binding: Binding) -> LayeredGraph:
         blocks += made
         records.append(_record(groups, wiring, binding, made))
     total = len(layout.operators) + len(layout.missing)
+    notes = (*layout.notes, *([partly_note(layout.partly)] if layout.partly else []))
     return LayeredGraph(
         layout.groups,
         (*merge(blocks), *layout.identity),
         layout.inputs,
         layout.outputs,
         layout.granularity,
-        Coverage(len(layout.operators), total, layout.missing, 0, layout.notes),
+        Coverage(len(layout.operators), total, layout.missing, 0, notes, layout.partly),
         tuple(records),
     )
 

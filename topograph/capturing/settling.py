@@ -105,8 +105,9 @@ class _Settling:
             sp.csr_array(self.mixtures[self.mixed[used]]),
             tuple(self._identity()),
             missing,
-            (*notes, *self._steering_notes()),
+            tuple(notes),
             frozenset(self.names[id(g)] for g in self.groups if g.averaged),
+            tuple(self._partly()),
         )
 
     def _dropped(self, group: Provisional) -> np.ndarray:
@@ -123,15 +124,12 @@ class _Settling:
         local = torch.from_numpy(np.append(np.where(self._dropped(group), -1, final), -1))
         return local[index]
 
-    def _steering_notes(self) -> Iterable[str]:
+    def _partly(self) -> Iterable[tuple[str, int, int]]:
+        """Yield name, rows left out and rows of the operators of which rows only steer."""
         for group in self.groups:
             count = int(self._dropped(group).sum())
             if count and group.reading is not None:
-                name = group.reading.operator.name
-                yield (
-                    f"{count} of the {group.size} nodes of {name} are queries, keys or gates and "
-                    "left out"
-                )
+                yield group.reading.operator.name, count, group.size
 
     def _read(self) -> np.ndarray:
         """Return which provisional numbers anything reads."""

@@ -96,6 +96,8 @@ class Layout:
     averaged
         Groups in which positions that read different nodes are one node (tokens of different
         depth): such a node stands for the mean of them.
+    partly
+        (operator, rows left out, rows) of those of which a part of the rows only steer.
     """
 
     granularity: str
@@ -109,6 +111,7 @@ class Layout:
     missing: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     averaged: frozenset[str] = frozenset()
+    partly: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def n_nodes(self) -> int:
