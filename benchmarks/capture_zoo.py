@@ -10,18 +10,22 @@ positions of a channel have one value has at every weighted operator the path we
     python benchmarks/capture_zoo.py --source timm --every family      # the smallest of each family
     python benchmarks/capture_zoo.py --source timm --models 'resnet*' --limit-seconds 60
 
-Every model is a process of its own, so that one that fails or runs out of memory is one row. Rows
+Every model is a process of its own, so that one that fails or runs out of memory is one row.
+Seconds are of the processor, without imports; memory is the process's highest resident set. Rows
 go to a JSON lines file as they come (``--out``); a run that was broken off goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import json
+import math
 import multiprocessing
 import os
 import resource
+import signal
 import time
 import traceback
 from collections import Counter, defaultdict
@@ -50,7 +54,7 @@ FORK = multiprocessing.get_context("fork")
 
 def measure(model: Model, units: int) -> dict[str, Any]:
     """Build and capture one model and check its graph; a row of the result."""
-    started = time.perf_counter()
+    started = time.process_time()
     torch.manual_seed(0)
     try:
         module, example = model.build()
@@ -59,9 +63,9 @@ def measure(model: Model, units: int) -> dict[str, Any]:
     module.eval()
     row: dict[str, Any] = {
         "parameters": sum(p.numel() for p in module.parameters()),
-        "build_seconds": time.perf_counter() - started,
+        "build_seconds": time.process_time() - started,
     }
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         graph = tg.capture(module, example)
     except tg.TopographError as error:
@@ -70,7 +74,7 @@ def measure(model: Model, units: int) -> dict[str, Any]:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return row | {"outcome": "crashed", "reason": f"{line(error)} ({where})"}
-    row["seconds"] = time.perf_counter() - started
+    row["seconds"] = time.process_time() - started
     coverage = graph.coverage
     assert coverage is not None
     row |= {
@@ -80,12 +84,12 @@ def measure(model: Model, units: int) -> dict[str, Any]:
         "total": coverage.total,
         "missing": dict(Counter(reason for _, reason in coverage.missing)),
     }
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         row |= check(module, example, graph, units)
     except Exception as error:
         return row | {"outcome": "wrong", "reason": line(error)}
-    row["check_seconds"] = time.perf_counter() - started
+    row["check_seconds"] = time.process_time() - started
     return row | {"outcome": "captured"}
 
 
@@ -124,8 +128,10 @@ def alone(model: Model, units: int, seconds: float, gigabytes: float) -> dict[st
     return {"source": model.source, "family": model.family, "name": model.name} | row
 
 
-def child(pipe: Connection, model: Model, units: int, limit: int) -> None:
+def child(pipe: Connection, model: Model, units: int, seconds: float, gigabytes: float) -> None:
+    limit = int(gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
     try:
         row = measure(model, units)
     except MemoryError:
