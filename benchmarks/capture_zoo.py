@@ -111,20 +111,20 @@ def line(error: Exception) -> str:
 def alone(model: Model, units: int, seconds: float, gigabytes: float) -> dict[str, Any]:
     """Measure one model in a process of its own, within limits."""
     ours, theirs = FORK.Pipe(duplex=False)
-    process = FORK.Process(target=child, args=(theirs, model, units, int(gigabytes * 2**30)))
+    process = FORK.Process(target=child, args=(theirs, model, units, seconds, gigabytes))
     process.start()
     theirs.close()
-    row: dict[str, Any] = {"outcome": "memory", "reason": f"beyond {gigabytes:g} GiB"}
-    if ours.poll(seconds):
-        try:
-            row = ours.recv()
-        except EOFError:
-            process.join()
-            row["reason"] += f", or killed (exit code {process.exitcode})"
-    else:
-        row = {"outcome": "timeout", "reason": f"more than {seconds:g} s"}
-        process.kill()
+    row: dict[str, Any] = {}
+    with contextlib.suppress(EOFError):
+        row = ours.recv()
     process.join()
+    if process.exitcode == -signal.SIGXCPU:
+        row = {"outcome": "timeout", "reason": f"more than {seconds:g} s"}
+    elif not row:
+        row = {
+            "outcome": "memory",
+            "reason": f"beyond {gigabytes:g} GiB, or killed (exit code {process.exitcode})",
+        }
     return {"source": model.source, "family": model.family, "name": model.name} | row
 
 
