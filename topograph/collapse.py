@@ -235,9 +235,9 @@ class _Collapsed:
             with np.errstate(divide="ignore"):
                 self.read[op] = np.log(columns.numpy()) + value.exponent * math.log(2)
             rows = (kernel @ columns[..., None])[..., 0]
-        rows = normalised(BlockFloat(rows.reshape(-1), value.exponent))
-        result = form.by_row(rows.mantissa)
-        return _Value(result, torch.ones((), dtype=torch.bool).expand(result.shape), rows.exponent)
+        block = normalised(BlockFloat(rows.reshape(-1), value.exponent))
+        result = form.by_row(block.mantissa)
+        return _Value(result, torch.ones((), dtype=torch.bool).expand(result.shape), block.exponent)
 
     def _fixed(self, rule: FixedMap, call: Call, value: _Value) -> _Value:
         """Multiply by a constant as by a weight: columns at their mean, taps added up."""

@@ -127,10 +127,10 @@ def mix_folded(
     planes = int(np.prod(shape[:-2]))  # batch and channels
     n_out = shape[-2] * shape[-1]
     image = torch.arange(1, n_out + 1, dtype=torch.float64).reshape(1, 1, *shape[-2:])
-    place = torch.nn.functional.unfold(  # (places of a window × windows); -1 in the padding
+    cut = torch.nn.functional.unfold(
         image, call["kernel_size"], call["dilation"], call["padding"], call["stride"]
     )
-    place = place.reshape(-1).long().numpy() - 1
+    place = cut.reshape(-1).long().numpy() - 1  # (places of a window × windows); -1 in the padding
     sources = ids.reshape(planes, -1).numpy()
     factors = gains.reshape(planes, -1).numpy()
     held = (sources > 0) & (place >= 0)
