@@ -149,7 +149,7 @@ def chosen(arguments: argparse.Namespace) -> list[Model]:
     models = [model for source in sources for model in SOURCES[source]()]
     models = [m for m in models if fnmatch.fnmatch(m.name, arguments.models)]
     size = parameters(models, arguments.out.with_suffix(".parameters.json"))
-    models.sort(key=lambda m: size[f"{m.source}:{m.name}"])
+    models.sort(key=lambda m: size[f"{m.source}:{m.name}"] or math.inf)
     if arguments.every == "family":
         models = list({(m.source, m.family): m for m in reversed(models)}.values())[::-1]
     return models

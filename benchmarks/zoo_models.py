@@ -95,7 +95,10 @@ SOURCES: dict[str, Callable[[], Iterator[Model]]] = {
 
 
 def parameters(models: list[Model], cache: Path) -> dict[str, int]:
-    """Return every model's number of parameters, built without memory; cached in a JSON file."""
+    """Return every model's number of parameters, built without memory; cached in a JSON file.
+
+    0 where a model cannot be built without.
+    """
     known: dict[str, int] = json.loads(cache.read_text()) if cache.is_file() else {}
     fresh = [model for model in models if f"{model.source}:{model.name}" not in known]
     for model in fresh:
@@ -103,7 +106,7 @@ def parameters(models: list[Model], cache: Path) -> dict[str, int]:
             with torch.device("meta"):
                 built, _ = model.build()
             count = sum(parameter.numel() for parameter in built.parameters())
-        except Exception:  # no meta device for it: its size is not known before it is built
+        except Exception:
             count = 0
         known[f"{model.source}:{model.name}"] = count
     if fresh:
