@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from topograph.errors import TopographError
 from topograph.flow import path_flow
 
 DOUBLE = torch.float64
@@ -223,7 +222,7 @@ def test_normalisation_is_transparent_or_a_gain(norm: nn.Module) -> None:
     assert total(norm, norm="scale") == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_filter_that_depends_on_the_input_is_refused() -> None:
+def test_a_filter_that_depends_on_the_input_and_what_it_filters_both_carry_paths() -> None:
     class Dynamic(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -232,8 +231,10 @@ def test_a_filter_that_depends_on_the_input_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x @ self.maker(x).view(3, 3)
 
-    with pytest.raises(TopographError, match="has no rule"):
-        path_flow(Dynamic(), torch.zeros(1, 3))
+    model = Dynamic()
+    filters = float(model.maker.weight.detach().abs().double().sum())
+    found = path_flow(model, torch.zeros(1, 3)).log_total
+    assert found == pytest.approx(math.log(3 + filters / 3), rel=1e-6)
 
 
 FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -45,8 +45,10 @@ class Features:
         return _varies(self._of(node), axis)
 
     def factor(self, node: fx.Node, axis: int) -> int | None:
-        """Return which factor of the outer product in a value lies along an axis; None if both."""
+        """Return which factor of an outer product lies along an axis; None if both, or if none."""
         marks = self._of(node)
+        if not bool((marks >= _HALF).any()):
+            return None
         first, second = _varies(marks // _HALF, axis), _varies(marks % _HALF, axis)
         return None if first == second else 0 if first else 1
 

@@ -144,19 +144,25 @@ def contraction(planner: Planner, node: fx.Node) -> None:
         planner.unknown(node)
         return
     rows, columns = planner.features.along(one, -2), planner.features.along(other, -1)
+    values, axis = (one, -1) if rows else (other, -2)
+    keys = None
+    if planner.features.along(values, axis):
+        keys = planner.features.factor(values, axis)
+        rows = columns if keys is None else rows  # a matrix of features: a filter, no values
     if rows == columns:
         planner.add(node, operands, EvenBoth())
         return
-    values, axis = (one, -1) if rows else (other, -2)
-    _without_keys(planner, values, axis)
+    if keys is not None:
+        _without_keys(planner, values, keys)
     planner.add(node, [values], Average(size))
 
 
-def _without_keys(planner: Planner, values: fx.Node, axis: int) -> None:
-    """Leave the keys out of keysᵀ · values when their features are summed over by queries."""
-    keys = planner.features.factor(values, axis)
-    node = values
-    while keys is not None and node in planner.steps:
+def _without_keys(planner: Planner, node: fx.Node, keys: int) -> None:
+    """Leave the keys out of keysᵀ · values when their features are summed over by queries.
+
+    ``keys`` says which factor they are.
+    """
+    while node in planner.steps:
         step = planner.steps[node]
         if isinstance(step.rule, EvenBoth):
             kept: Any = step.operands[1 - keys]
