@@ -195,7 +195,8 @@ class _Collapsed:
             ]
             return (self._sum(step, call, mixed, torch.add),)
         if isinstance(rule, Average) or rule in _MEANS:
-            return (_average(partial(rule, call), given[0]),)
+            whole = 1.0 if rule in _WINDOWS and not _divides(call) else None
+            return (_average(partial(rule, call), given[0], whole),)
         if len(given) > 1 and rule not in _TAKING:
             return (self._sum(step, call, given, partial(rule, call)),)
         moved = rule(call, *(value.tensor for value in given))
@@ -263,15 +264,10 @@ class _Value:
 
 _Values = tuple[_Value, ...]
 
-_MEANS = (
-    attention,
-    windows.window_mean,
-    windows.adaptive_mean,
-    windows.as_is,
-    windows.bilinear,
-    windows.fold,
-    windows.mean,
-)
+#: Means over windows: those that reach into the padding count as one in the middle.
+_WINDOWS = (windows.window_mean, windows.adaptive_mean, windows.as_is, windows.bilinear)
+
+_MEANS = (*_WINDOWS, attention, windows.fold, windows.mean)
 
 #: Rules of several operands that take each element from one of them.
 _TAKING = (rules.join, rules.scatter, rules.chosen)
@@ -290,13 +286,24 @@ def _aligned(values: list[_Value]) -> list[_Value]:
     ]
 
 
-def _average(rule: Callable[[Tensor], Any], value: _Value) -> _Value:
-    """Return the mean over those elements that read something, of what a whole window adds to."""
+def _divides(call: Call) -> bool:
+    """Whether a pooling divides by a number of its own instead of its window's size."""
+    names = [argument.name for argument in call.node.target._schema.arguments]  # type: ignore
+    return "divisor_override" in names and call["divisor_override"] is not None
+
+
+def _average(rule: Callable[[Tensor], Any], value: _Value, whole: float | None = None) -> _Value:
+    """Return the mean over those elements that read something, times what a whole window adds to.
+
+    By default that is the most that any window does.
+    """
     part = rule(value.present.to(torch.float64))
-    whole = rule(torch.ones_like(part[:0]).new_ones(()).expand(value.present.shape))
+    if whole is None:
+        ones = torch.ones((), dtype=torch.float64).expand(value.present.shape)
+        whole = float(rule(ones).amax())
     held = part > 0
     mean = rule(value.tensor) / torch.where(held, part, 1)
-    return _Value(mean * held * whole.amax(), held, value.exponent)
+    return _Value(mean * held * whole, held, value.exponent)
 
 
 def _mean(form: Form, value: _Value) -> Tensor:
