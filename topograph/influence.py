@@ -7,16 +7,18 @@ One unit is set to 1 in the linearised network, every other weighted operator to
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from topograph.capturing.compose import from_entries
 from topograph.capturing.edges import column_reads
 from topograph.capturing.layout import Layout
-from topograph.capturing.plan import plan
+from topograph.capturing.plan import Plan, plan
+from topograph.capturing.steps import Step
 from topograph.capturing.trace import Trace, shape_of
 from topograph.capturing.weights import Binding, Operator
 from topograph.errors import TopographError
@@ -68,7 +70,8 @@ def check_influence(
     for unit in chosen:
         group = next(g for g in layout.groups.values() if g.start <= unit < g.stop)
         site = layout.sites[group.name]
-        given = {node: torch.zeros(shape_of(node)) for node in trace.inputs}
+        part = _beyond(steps, site.node)
+        given = {node: torch.zeros(()).expand(shape_of(node)) for node in part.inputs}
         given[site.node] = (
             (site.index == unit - group.start).double().expand(shape_of(site.node)).clone()
         )
@@ -78,17 +81,19 @@ def check_influence(
             moved[op] = signal != 0
             return torch.zeros(shape_of(op.node), dtype=signal.dtype)
 
-        replay(steps, binding, weighted=weighted, given=given)
+        replay(part, binding, weighted=weighted, given=given)
         for wiring, surely, perhaps in expected.of(unit):
             op = wiring.operator
-            if op not in moved or op.kind == "embedding":  # which reads no other node
+            if op.kind == "embedding":  # which reads no other node
                 continue
-            signal = wiring.form.signal(moved[op])
-            if wiring.places is not None:
-                signal = signal[..., torch.from_numpy(wiring.places)]
-            if layout.granularity == "channel":
-                signal = signal.any(-1)
-            found = signal.numpy().reshape(-1)
+            found = np.zeros(len(surely), bool)
+            if op in moved:
+                signal = wiring.form.signal(moved[op])
+                if wiring.places is not None:
+                    signal = signal[..., torch.from_numpy(wiring.places)]
+                if layout.granularity == "channel":
+                    signal = signal.any(-1)
+                found = signal.numpy().reshape(-1)
             if (surely & ~found).any() or (found & ~perhaps).any():
                 raise TopographError(
                     f"the influence of {group.name}[{unit - group.start}] on the input of "
@@ -96,6 +101,23 @@ def check_influence(
                     "this is an error of topograph: please report it with the model",
                 )
     return len(chosen)
+
+
+def _beyond(steps: Plan, start: fx.Node) -> Plan:
+    """Return the steps that a value reaches before and in the next weighted operators.
+
+    Everything else is 0 when all weights are; what a step reads of it is an input of the plan.
+    """
+    reached, beside, needed = {start}, dict[fx.Node, None](), dict[fx.Node, Step]()
+    for step in steps.steps:
+        arrived = [node for node in step.operands if node in reached]
+        if arrived:
+            beside.update((n, None) for n in step.operands if n not in reached | needed.keys())
+            needed[step.node] = step
+            if step.operator is None or arrived != [step.operator.signal]:
+                reached.add(step.node)
+    found = tuple(needed.values())
+    return replace(steps, steps=found, inputs=(start, *beside), outputs=(), last_use={})
 
 
 class Expected:

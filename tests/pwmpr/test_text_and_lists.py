@@ -18,6 +18,7 @@ from pwmpr.data.streaming import PictureBatches
 from pwmpr.data.strong import AUGMENTATIONS, REPEATS, erase, mix
 from pwmpr.data.text import as_text, python_source
 from pwmpr.settings import Settings
+from tests.topograph.vision import declare_operators
 from topograph.errors import TopographError
 
 
@@ -219,6 +220,7 @@ def test_mixed_targets_are_the_parts_that_are_shown():
 
 @pytest.fixture
 def vision():
+    declare_operators()
     try:
         importlib.import_module("torchvision.transforms.v2")
     except (ImportError, RuntimeError) as error:

@@ -253,20 +253,18 @@ def test_tokens_sent_to_an_expert_by_index_may_come_from_and_go_anywhere() -> No
 
 def test_products_of_activations_carry_either_with_the_other_at_one() -> None:
     model = Written(
-        lambda self, x: self.head(self.q(x) @ (self.k(x).mT @ self.v(x))),
-        q=nn.Linear(C, H),
+        lambda self, x: self.head(self.k(x).mT @ self.v(x)),
         k=nn.Linear(C, H),
         v=nn.Linear(C, C),
         head=nn.Linear(C, OUT),
     )
-    q, k, v, head = (
-        getattr(model, n).weight.detach().abs().requires_grad_() for n in ("q", "k", "v", "head")
+    k, v, head = (
+        getattr(model, n).weight.detach().abs().requires_grad_() for n in ("k", "v", "head")
     )
     x = torch.ones(T, C)
     inner = (x @ k.t()).sum(0)[:, None] + (x @ v.t()).sum(0)[None]
-    mixed = (x @ q.t()).sum(1)[:, None] + inner.sum(0)[None]
-    total = (mixed @ head.t()).sum()
-    named = {"q.weight": q, "k.weight": k, "v.weight": v, "head.weight": head}
+    total = (inner @ head.t()).sum()
+    named = {"k.weight": k, "v.weight": v, "head.weight": head}
     graph = against_autograd(model, torch.zeros(1, T, C), total, named)
     assert graph.coverage.opaque == ()
 

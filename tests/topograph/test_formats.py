@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import topograph as tg
-from tests.topograph.operator_stub import stub_torchvision
+from tests.topograph.vision import declare_operators
 from topograph.errors import TopographError
 from topograph.inspection.files import kind_of_file, read_file
 from topograph.inspection.finding import find_subject
@@ -199,7 +199,7 @@ class TestFolders:
 
 def transformers() -> Any:
     """The package, or skip where it is not installed or does not import."""
-    stub_torchvision()
+    declare_operators()
     try:
         library = importlib.import_module("transformers")
         library.BertModel  # noqa: B018

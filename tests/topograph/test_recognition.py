@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import topograph as tg
 from pwmpr.models import build, convnet, imagenet_resnet, mlp, pooled_convnet, resnet, vgg
 from pwmpr.models.recognise import recognise as recognise_own
-from tests.topograph.operator_stub import stub_torchvision
+from tests.topograph.vision import declare_operators
 from topograph.inspection.builders import build_model
 from topograph.inspection.chains import find_chain
 from topograph.inspection.finding import find_subject
@@ -32,7 +32,7 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def zoo(package: str) -> Any:
     """A package of networks, or skip where it is not installed or does not import."""
-    stub_torchvision()
+    declare_operators()
     try:
         return importlib.import_module(package)
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from topograph.capturing.channel_edges import channel_blocks
-from topograph.capturing.coverage import Coverage
+from topograph.capturing.coverage import Coverage, partly_note
 from topograph.capturing.edges import Groups
 from topograph.capturing.unit_edges import unit_blocks
 from topograph.capturing.weights import Binding
@@ -52,17 +52,23 @@ def assemble(layout: Layout, binding: Binding) -> LayeredGraph:
         made = list((unit_blocks if exact else channel_blocks)(layout, groups, wiring, binding))
         blocks += made
         records.append(_record(groups, wiring, binding, made))
-    modelled = len({wiring.operator.name for wiring in layout.operators})
-    total = modelled + len(layout.missing)
     return LayeredGraph(
         layout.groups,
         (*merge(blocks), *layout.identity),
         layout.inputs,
         layout.outputs,
         layout.granularity,
-        Coverage(modelled, total, layout.missing, 0, layout.notes, layout.opaque),
+        coverage_of(layout),
         tuple(records),
     )
+
+
+def coverage_of(layout: Layout) -> Coverage:
+    """Return what of the network a layout models."""
+    modelled = len({wiring.operator.name for wiring in layout.operators})
+    total = modelled + len(layout.missing)
+    notes = (*layout.notes, *([partly_note(layout.partly)] if layout.partly else []))
+    return Coverage(modelled, total, layout.missing, 0, notes, layout.opaque, layout.partly)
 
 
 def _record(groups: Groups, wiring: Wiring, binding: Binding, made: list[Block]) -> OperatorRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import fx
@@ -11,7 +13,7 @@ from topograph.capturing.operators import parameters_of
 from topograph.capturing.plan import Plan
 from topograph.capturing.rules import scaled
 from topograph.capturing.trace import Trace, shape_of
-from topograph.capturing.vocabulary import MULTIPLYING, SOFTMAX
+from topograph.capturing.vocabulary import CONTRACTING, MULTIPLYING, SOFTMAX
 from topograph.capturing.weights import operators, packet, public_name
 
 
@@ -32,6 +34,9 @@ class Coverage:
     opaque
         (operator, module, reason) of the operators on paths that count as an even average of all
         that they may depend on.
+    partly
+        (operator, rows left out, rows) of those of which a part of the rows are queries, keys or
+        gates, and no nodes of the graph.
 
     Examples
     --------
@@ -45,6 +50,7 @@ class Coverage:
     verified: int = 0
     notes: tuple[str, ...] = ()
     opaque: tuple[tuple[str, str, str], ...] = ()
+    partly: tuple[tuple[str, int, int], ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.modelled} of {self.total} weighted operators modelled"]
@@ -68,6 +74,24 @@ class Coverage:
             more = f" and {len(modules) - 1} more" if len(modules) > 1 else ""
             lines.append(f"opaque: {name}{where}{more} ({reason})")
         return lines
+
+
+def partly_note(partly: Sequence[tuple[str, int, int]]) -> str:
+    """Return one sentence for all operators of which rows are left out.
+
+    Examples
+    --------
+    >>> partly_note([("blocks.0.attn.qkv", 384, 576), ("blocks.1.attn.qkv", 384, 576)])
+    'of 2 fused projections (blocks.*.attn.qkv) the query, key and gate rows, 768 of 1,152, are
+    left out'
+    """
+    names = list(dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name, _, _ in partly))
+    listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    what = f"the fused projection {partly[0][0]}"
+    if len(partly) > 1:
+        what = f"{len(partly)} fused projections ({listed})"
+    left, rows = sum(entry[1] for entry in partly), sum(entry[2] for entry in partly)
+    return f"of {what} the query, key and gate rows, {left:,} of {rows:,}, are left out"
 
 
 def missing_operators(trace: Trace, plan: Plan) -> tuple[tuple[str, str], ...]:
@@ -114,6 +138,8 @@ def _reason(node: fx.Node, live: dict[fx.Node, set[fx.Node]]) -> str:
                     return "gate"
                 if scored or "attention" in str(user.target):
                     return "query or key of an attention"
+                if packet(user) in CONTRACTING:
+                    return "weighs what an attention reads"
                 return f"only steers {user.target}"
             queue.append((user, scored or packet(user) in SOFTMAX))
     return "no path leads from it to the outputs"

@@ -115,6 +115,36 @@ def mix_axes(
     return moved
 
 
+def mix_folded(
+    nodes: Nodes, call: Call, signal: Signal, shape: tuple[int, ...], exact: bool
+) -> Signal:
+    """Return what values read to which the elements of overlapping windows are added up.
+
+    The operand is (…, channels × places of a window, windows). Where each element goes is seen by
+    cutting windows out of an image of its own places.
+    """
+    ids, gains = signal.ids, signal.gains
+    planes = int(np.prod(shape[:-2]))  # batch and channels
+    n_out = shape[-2] * shape[-1]
+    image = torch.arange(1, n_out + 1, dtype=torch.float64).reshape(1, 1, *shape[-2:])
+    cut = torch.nn.functional.unfold(
+        image, call["kernel_size"], call["dilation"], call["padding"], call["stride"]
+    )
+    place = cut.reshape(-1).long().numpy() - 1  # (places of a window × windows); -1 in the padding
+    sources = ids.reshape(planes, -1).numpy()
+    factors = gains.reshape(planes, -1).numpy()
+    held = (sources > 0) & (place >= 0)
+    rows = place[None] + n_out * np.arange(planes)[:, None]
+    if not exact:  # the mean of what is read, as often as a place in the middle is covered
+        counts = np.bincount(rows[held], minlength=planes * n_out)
+        covered = np.bincount(place[place >= 0], minlength=n_out).max()
+        factors = factors * (covered / np.maximum(1, counts))[np.maximum(rows, 0)]
+    size = planes * n_out
+    return signal_of(
+        *nodes.mixed(call.node, rows[held], sources[held] - 1, factors[held], size), shape
+    )
+
+
 def mix_values(
     nodes: Nodes, call: Call, signal: Signal, shape: tuple[int, ...], exact: bool
 ) -> Signal:
@@ -123,7 +153,7 @@ def mix_values(
     assert isinstance(found, Signal)
     allowed = weights(call, torch.zeros(found.shape, dtype=torch.float64, device="cpu"))
     if allowed is None or not exact:
-        return _contracted(nodes, call, found, shape, -2, found.shape[-2], exact)
+        return mix_product(nodes, call, -2, found.shape[-2], found, shape, exact)
     n_queries, n_keys = shape[-2], found.shape[-2]
     matrices = allowed.expand(*shape[:-1], n_keys).reshape(-1, n_queries, n_keys).numpy()
     ids = found.ids.reshape(len(matrices), n_keys, -1).numpy()
@@ -142,21 +172,12 @@ def mix_values(
 
 
 def mix_product(
-    nodes: Nodes, call: Call, size: int, signal: Signal, shape: tuple[int, ...], exact: bool
-) -> Signal:
-    """Return what a product with a softmax, of ``size`` entries that add to 1, reads."""
-    on_the_left = call.node.args[0] is call.operands[0]
-    axis = -1 if on_the_left or len(signal.shape) == 1 else -2
-    return _contracted(nodes, call, signal, shape, axis, size, exact)
-
-
-def _contracted(
     nodes: Nodes,
     call: Call,
-    signal: Signal,
-    shape: tuple[int, ...],
     axis: int,
     size: int,
+    signal: Signal,
+    shape: tuple[int, ...],
     exact: bool,
 ) -> Signal:
     """Return what Σ over an axis of signal / size reads, for every place along a new axis."""

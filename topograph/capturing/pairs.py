@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from topograph.capturing import opaque, rules
+from topograph.capturing import rules
 from topograph.capturing.attention import Average
 from topograph.capturing.attention import attention as mean_of_values
-from topograph.capturing.steps import Fact
+from topograph.capturing.opaque import Crossed
+from topograph.capturing.steps import Fact, Step
+from topograph.capturing.trace import shape_of
 from topograph.capturing.weights import packet
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ def _gated(planner: Planner, node: fx.Node, operands: list[Any]) -> None:
         planner.transparent(node, one)
     elif first.statistic == second.root:
         planner.transparent(node, other)
+    elif first.statistic is not None and first.statistic == second.statistic:
+        # Numbers of one signal by each other: such a number too.
+        planner.unknown(node, first.statistic, min(first.gate, second.gate))
     elif first.gate != second.gate:
         kept = one if first.gate < second.gate else other
         gate = min(first.gate, second.gate)
@@ -118,17 +123,56 @@ def choice(planner: Planner, node: fx.Node) -> None:
 
 
 def contraction(planner: Planner, node: fx.Node) -> None:
-    """Multiply two matrices that both depend on the input: attention, if one is a softmax."""
+    """Multiply two matrices that both depend on the input: attention, in one of its spellings.
+
+    The weights of an attention are a softmax, or what has no feature of its own in the result
+    (queries, whose features are summed over; scores that went through other functions). What they
+    are multiplied with is averaged evenly. Otherwise each factor carries its paths, with the other
+    at 1: in keysᵀ · values until queries sum over the features of the keys.
+    """
     operands: list[Any] = [n for n in node.args[:2] if planner.carries(n)]
-    softmax = [n for n in operands if planner.facts[n].softmax is not None]
-    if len(operands) == 2 and len(softmax) == 1:
-        size = planner.facts[softmax[0]].softmax or 1
-        values = operands[0] if softmax[0] is operands[1] else operands[1]
-        planner.add(node, [values], Average(size))
-    elif len(operands) == 2:
-        opaque.crossed(planner, node)
-    else:
+    if len(operands) < 2:
         planner.unknown(node)
+        return
+    softmax = [n for n in operands if planner.facts[n].softmax is not None]
+    one, other = operands
+    if len(softmax) == 1:
+        size = planner.facts[softmax[0]].softmax or 1
+        planner.add(node, [other if softmax[0] is one else one], Average(size))
+        return
+    size = shape_of(one)[-1]
+    if len(shape_of(one)) < 2 or len(shape_of(other)) < 2:
+        planner.unknown(node)
+        return
+    rows, columns = planner.features.along(one, -2), planner.features.along(other, -1)
+    values, axis = (one, -1) if rows else (other, -2)
+    keys = None
+    if planner.features.along(values, axis):
+        keys = planner.features.factor(values, axis)
+        rows = columns if keys is None else rows  # a matrix of features: a filter, no values
+    if rows == columns:
+        planner.add(node, operands, Crossed())
+        return
+    if keys is not None:
+        _without_keys(planner, values, keys)
+    planner.add(node, [values], Average(size))
+
+
+def _without_keys(planner: Planner, node: fx.Node, keys: int) -> None:
+    """Leave the keys out of keysᵀ · values when their features are summed over by queries.
+
+    ``keys`` says which factor they are.
+    """
+    while node in planner.steps:
+        step = planner.steps[node]
+        if isinstance(step.rule, Crossed):
+            kept: Any = step.operands[1 - keys]
+            summed = shape_of(kept)[-2 if keys == 0 else -1]
+            planner.steps[node] = Step(node, (kept,), Average(summed))
+            return
+        if len(step.operands) != 1 or step.operator is not None:
+            return
+        node = step.operands[0]
 
 
 def attention(planner: Planner, node: fx.Node) -> None:

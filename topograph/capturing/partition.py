@@ -68,9 +68,19 @@ def check_channels(nodes: Nodes, inputs: Sequence[Provisional], ids: Tensor) -> 
     row = np.full(nodes.count, -1)
     rows = torch.arange(len(ids))[:, None].expand(ids.shape)[ids > 0]
     row[ids[ids > 0].numpy() - 1] = rows.numpy()
+    free = len(ids)  # the first label that is not used
     for group in reversed(nodes.groups):
-        for links in group.links if group.kind == "mixed" else []:
+        inside = slice(group.start, group.start + group.size)
+        if group.merge is not None:
+            given = row[group.merge.group.start + group.merge.nodes]
+            row[inside] = np.where(given >= 0, free + given, -1)
+        highest = int(row[inside].max(initial=-1))
+        free = max(free, highest + 1)
+        for links in group.links if highest >= 0 else []:
             given = row[group.start + links.targets]
+            if group.kind == "sum":  # its terms (three colours made one) are different channels
+                given = np.where(given >= 0, free + given, -1)
+                free += highest + 1
             row[links.sources[given >= 0]] = given[given >= 0]
     found = {}
     for group in inputs:

@@ -17,10 +17,12 @@ from torch import Tensor, fx
 
 from topograph.capturing import opaque, pairs, rules, windows
 from topograph.capturing import vocabulary as words
+from topograph.capturing.features import Features
+from topograph.capturing.fixed import fixed_map
 from topograph.capturing.rules import Rule
 from topograph.capturing.steps import Fact, Step, steering
 from topograph.capturing.trace import Trace, shape_of
-from topograph.capturing.weights import Operator, operators, packet
+from topograph.capturing.weights import WEIGHTED, Operator, operands, operators, packet
 
 aten = torch.ops.aten
 
@@ -45,9 +47,13 @@ class Planner:
     norm: str
     facts: dict[fx.Node, Fact] = field(default_factory=dict)
     steps: dict[fx.Node, Step] = field(default_factory=dict)
+    features: Features = field(init=False)
     _numbers: dict[Any, int] = field(default_factory=dict)
     _several: dict[fx.Node, tuple[tuple[fx.Node, ...], Rule]] = field(default_factory=dict)
     _roots: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.features = Features(self.steps)
 
     def run(self) -> None:
         """Fill ``facts`` and ``steps``."""
@@ -72,6 +78,8 @@ class Planner:
             self._weighted(node, op)
         elif node.target is operator.getitem:
             self._item(node)
+        elif kind in WEIGHTED and self._fixed(node):
+            pass
         elif kind in _PLANNED:
             _PLANNED[kind](self, node)
         elif kind not in words.FILLING:
@@ -113,12 +121,21 @@ class Planner:
 
     def _weighted(self, node: fx.Node, op: Operator) -> None:
         bias = [node.args[0]] if op.kind == "addmm" and self.carries(node.args[0]) else []
-        operands = [n for n in (op.signal, *bias) if self.carries(n)]
-        if op.signal in operands:
-            self.steps[node] = Step(node, tuple(operands), operator=op)  # type: ignore[arg-type]
+        carried = [n for n in (op.signal, *bias) if self.carries(n)]
+        if op.signal in carried:
+            self.steps[node] = Step(node, tuple(carried), operator=op)  # type: ignore[arg-type]
             self.facts[node] = Fact(self.fresh())
-        elif operands:
+        elif carried:
             self.unknown(node)
+
+    def _fixed(self, node: fx.Node) -> bool:
+        """Note the product with a constant that is no parameter, if it is one."""
+        kind = WEIGHTED[packet(node)]
+        pair = operands(self.trace, node, kind)
+        if pair is None or kind in ("embedding", "addmm") or not self.carries(pair[0]):
+            return False
+        self.add(node, [pair[0]], fixed_map(node, kind, *pair))
+        return True
 
     def _item(self, node: fx.Node) -> None:
         parent, index = node.args
@@ -284,6 +301,8 @@ def _local_rule(kind: Any) -> Rule:
         return rules.pad
     if kind in words.RESIZING:
         return windows.bilinear if kind is aten.upsample_bicubic2d else windows.as_is
+    if kind in words.FOLDING:
+        return windows.fold
     name = kind.__name__
     if "max_pool" not in name:
         return windows.as_is
@@ -300,7 +319,7 @@ def _planned() -> dict[Any, Callable[[Planner, fx.Node], None]]:
         (words.READDRESSING, planner._readdress),
         (words.JOINING, planner._join),
         (words.SCATTERING, planner._scatter),
-        (words.PADDING | words.POOLING | words.RESIZING, planner._local),
+        (words.PADDING | words.POOLING | words.RESIZING | words.FOLDING, planner._local),
         (words.MEANS | words.SUMS | words.STATISTICS, planner._reduce),
         (words.COMPARING, planner._compare),
         (words.HALVING, planner._halve),

@@ -17,9 +17,11 @@ from torch import Tensor, fx
 
 from topograph.capturing import rules, windows
 from topograph.capturing.attention import Average, attention
+from topograph.capturing.fixed import FixedMap
 from topograph.capturing.forms import Form
 from topograph.capturing.mixing import (
     mix_axes,
+    mix_folded,
     mix_product,
     mix_values,
     mix_windows,
@@ -31,7 +33,7 @@ from topograph.capturing.opaque import All, Crossed, Even, Opaque, Written
 from topograph.capturing.opaque_nodes import crossed, even, unknown, written
 from topograph.capturing.partition import check_channels, first_kinds
 from topograph.capturing.plan import Plan
-from topograph.capturing.readings import reads, vocabulary
+from topograph.capturing.readings import mix_fixed, reads, vocabulary
 from topograph.capturing.rules import Call
 from topograph.capturing.signals import Signal, constant_axes, narrowed
 from topograph.capturing.steps import Step
@@ -179,7 +181,7 @@ class Propagation:
             return first.moved(lambda tensor: rule(call, tensor))
         if isinstance(rule, Opaque | Crossed):
             return self._opaque(step, call, signals)
-        if rule in _MIXING or isinstance(rule, Average):
+        if rule in _MIXING or isinstance(rule, Average | FixedMap):
             return self._mixture(step, call, first, shape)
         if len(signals) == 1:
             return self._scaled(step, call, first.expand(shape))
@@ -208,10 +210,16 @@ class Propagation:
         if rule is windows.mean or rule is windows.total:
             mean = rule is windows.mean
             return mix_axes(self.nodes, call, signal, shape, reduced_axes(call), mean, apart)
+        if rule is windows.fold:
+            return mix_folded(self.nodes, call, signal, shape, self.exact)
         if rule is attention:
             return mix_values(self.nodes, call, signal, shape, apart)
         if isinstance(rule, Average):
-            return mix_product(self.nodes, call, rule.size, signal, shape, apart)
+            on_the_left = step.node.args[0] is step.operands[0]
+            axis = -1 if on_the_left or len(signal.shape) == 1 else -2
+            return mix_product(self.nodes, call, axis, rule.size, signal, shape, apart)
+        if isinstance(rule, FixedMap):
+            return mix_fixed(self.nodes, self.by_element, rule, call, signal, self.exact)
         if not self.exact:
             axes = spatial_axes(call)
             images = [g for g in self.by_element if self.first_kinds.get(g.node) == "conv"]
@@ -307,6 +315,7 @@ _MIXING = (
     windows.adaptive_mean,
     windows.as_is,
     windows.bilinear,
+    windows.fold,
     windows.mean,
     windows.total,
 )

@@ -1,15 +1,21 @@
-"""What a weighted operator reads: one node a column, or the mean of those at its positions."""
+"""What a weighted operator reads: one node a column, or the mean of those at its positions.
+
+And what the product with a constant reads, which has columns too.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from topograph.capturing.fixed import FixedMap
 from topograph.capturing.forms import Form
-from topograph.capturing.nodes import Nodes, Provisional, Reading
+from topograph.capturing.nodes import Nodes, Provisional, Reading, signal_of
 from topograph.capturing.partition import check_channels
+from topograph.capturing.rules import Call
 from topograph.capturing.signals import Signal, constant_axes, narrowed, single
 from topograph.capturing.weights import Operator
 
@@ -102,3 +108,72 @@ def _classes(op: Operator, form: Form, signal: Signal) -> list[Reading]:
         gain = None if signal.gain is None else gains[..., place]
         readings.append(Reading(op, form, ids[..., place], gain, places=places))
     return readings
+
+
+def mix_fixed(
+    nodes: Nodes,
+    by_element: Sequence[Provisional],
+    rule: FixedMap,
+    call: Call,
+    signal: Signal,
+    exact: bool,
+) -> Signal:
+    """Return what the product of a signal with a constant reads.
+
+    Parameters
+    ----------
+    nodes
+        Where mixed nodes are added.
+    by_element
+        The inputs whose elements are their nodes.
+    rule, call, signal
+        The product, and what its activation reads.
+    exact
+        Whether positions count (unit granularity). Otherwise taps are added up, as a weight's are.
+
+    Raises
+    ------
+    Restart
+        If positions read different elements of an input, whose nodes have to be its channels.
+    """
+    form = rule.form
+    kernel = form.weight(rule.magnitude(call).cpu())  # (groups, rows, columns, taps)
+    (reading,) = reads(nodes, by_element, rule.operator, form, signal, exact)
+    if exact:
+        return _by_unit(nodes, form, call, kernel.numpy(), reading.ids, reading.gain)
+    table = kernel.sum(-1).numpy()
+    g, r, c = np.nonzero(table)
+    ids, factors = reading.ids[g, c], table[g, r, c]
+    if reading.gain is not None:
+        factors = factors * reading.gain[g, c]
+    held = ids > 0
+    n_rows = form.groups * form.rows
+    rows = g * form.rows + r
+    found, gain = nodes.mixed(call.node, rows[held], ids[held] - 1, factors[held], n_rows)
+    made = signal_of(found, gain, (n_rows,))
+    return Signal(form.by_row(made.ids), None if made.gain is None else form.by_row(made.gain))
+
+
+def _by_unit(
+    nodes: Nodes,
+    form: Form,
+    call: Call,
+    kernel: np.ndarray,
+    ids: np.ndarray,
+    gains: np.ndarray | None,
+) -> Signal:
+    places = form.places()  # (taps, places of the result)
+    element = torch.arange(math.prod(form.shape)).reshape(form.shape)
+    result = form.result(element).numpy()  # (groups, rows, places of the result)
+    g, r, c, t = np.nonzero(kernel)
+    read = places[t]  # (coefficients, places of the result)
+    inside = read >= 0
+    sources = np.where(inside, ids[g[:, None], c[:, None], np.maximum(read, 0)], 0)
+    factors = np.broadcast_to(kernel[g, r, c, t][:, None], read.shape)
+    if gains is not None:
+        factors = factors * gains[g[:, None], c[:, None], np.maximum(read, 0)]
+    rows = result[g, r]
+    held = sources > 0
+    size = math.prod(form.shape)
+    found = nodes.mixed(call.node, rows[held], sources[held] - 1, factors[held], size)
+    return signal_of(*found, form.shape)

@@ -106,8 +106,9 @@ class _Settling:
             sp.csr_array(self.mixtures[self.mixed[used]]),
             tuple(self._identity()),
             missing,
-            (*notes, *self._steering_notes()),
+            tuple(notes),
             frozenset(self.names[id(g)] for g in self.groups if g.averaged),
+            partly=tuple(self._partly()),
         )
 
     def _dropped(self, group: Provisional) -> np.ndarray:
@@ -122,24 +123,21 @@ class _Settling:
         local = torch.from_numpy(np.append(np.where(self._dropped(group), -1, final), -1))
         return local[index]
 
-    def _steering_notes(self) -> Iterable[str]:
-        """Say of which groups nodes are left out: once for all uses of a weight."""
-        alike: dict[object, list[Provisional]] = {}
+    def _partly(self) -> Iterable[tuple[str, int, int]]:
+        """Yield name, rows left out and rows of the operators of which rows only steer.
+
+        All uses of a weight are one entry, under the name of the first.
+        """
+        said: set[str] = set()
         for group in self.groups:
-            if self._dropped(group).any():
-                parameters = [
-                    other.reading.operator.parameter
-                    for other in self.all
-                    if other.reading is not None and _heir(other) is group
-                ]
-                alike.setdefault(tuple(parameters) or id(group), []).append(group)
-        for group, *more in alike.values():
             count = int(self._dropped(group).sum())
-            others = f" (and of {len(more)} more uses of its weight)" if more else ""
-            yield (
-                f"{count} of the {group.size} nodes of {self.names[id(group)]}{others} are "
-                "queries, keys or gates and left out"
-            )
+            if not count:
+                continue
+            # A layer's result may have been merged into the sum that it goes to.
+            made = [g.reading.operator for g in self.all if g.reading and _heir(g) is group]
+            if made and made[0].parameter not in said:
+                said |= {op.parameter for op in made}
+                yield made[0].name, count, group.size
 
     def _read(self, steering: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return which provisional numbers anything reads, and which nodes are left out.

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from topograph.capturing.assemble import coverage_of
 from topograph.capturing.classes import node_classes, nodes_read
 from topograph.capturing.coverage import Coverage
 from topograph.capturing.edges import Groups
@@ -211,7 +212,6 @@ def structure(model: nn.Module, example_input: ExampleInput) -> Structure:
     made = layout(traced, _Dense(traced, model))
     groups = Groups(made)
     classes, between = node_classes(made)
-    total = len(made.operators) + len(made.missing)
     return Structure(
         type(model).__name__,
         sum(parameter.numel() for parameter in model.parameters()),
@@ -220,7 +220,7 @@ def structure(model: nn.Module, example_input: ExampleInput) -> Structure:
         made.outputs,
         (*_spans(groups, classes, between), *_identity(made)),
         tuple(_record(groups, wiring, nodes_read(made, wiring)) for wiring in made.operators),
-        Coverage(len(made.operators), total, made.missing, 0, made.notes, made.opaque),
+        coverage_of(made),
         classes,
         between,
     )

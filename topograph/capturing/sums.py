@@ -117,17 +117,12 @@ class Sums:
             row_node[held] = np.arange(int(held.sum()))
             first = np.flatnonzero(held)
         else:
-            keys = np.concatenate([*ids, *gains], axis=1)[held]
-            first, row_node[held] = _in_order(keys)
+            keys = [_distinct(part) for part in (*ids, *(g.view(np.int64) for g in gains))]
+            first, row_node[held] = _in_order(np.concatenate(keys, axis=1)[held])
             first = np.flatnonzero(held)[first]
         links = []
         for term_ids, term_gains in zip(ids, gains, strict=True):
-            reads = term_ids[first] > 0
-            counts = np.maximum(1, reads.sum(1, keepdims=True))
-            targets, places = np.nonzero(reads)
-            sources = term_ids[first][targets, places] - 1
-            factors = (term_gains[first] / counts)[targets, places]
-            links.append(_added_up(targets, sources, factors))
+            links.append(_links(term_ids[first], term_gains[first]))
         narrow = [1 if a in same or a in positions else n for a, n in enumerate(shape)]
         group = self.nodes.add(kind, len(first), node, torch.from_numpy(row_node).reshape(narrow))
         group.averaged = any(bool((rows != rows[:, :1]).any()) for rows in ids)
@@ -233,17 +228,47 @@ def _rows(tensor: Tensor, positions: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(moved.reshape(n_rows, -1).numpy())
 
 
+def _distinct(rows: np.ndarray) -> np.ndarray:
+    """Return the first of columns that are all the same."""
+    return rows[:, :1] if bool((rows == rows[:, :1]).all()) else rows
+
+
 def _in_order(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where different rows occur first, in order, and the number of each row's kind."""
-    _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    """Return where different rows occur first, in order, and the number of each row's kind.
+
+    Rows of integers are told apart by a hash, which is checked.
+    """
+    multipliers = np.random.default_rng(0).integers(1, 1 << 62, keys.shape[1]) * 2 + 1
+    hashes = (keys * multipliers).sum(1)  # modulo 2**64
+    _, first, kind = np.unique(hashes, return_index=True, return_inverse=True)
+    if not bool((keys[first][kind] == keys).all()):
+        _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     return first[order], rank[kind.reshape(-1)]
 
 
-def _added_up(targets: np.ndarray, sources: np.ndarray, factors: np.ndarray) -> Links:
-    """Return links with the factors of equal pairs added."""
-    pairs, place = np.unique(np.stack([targets, sources]), axis=1, return_inverse=True)
-    sums = np.bincount(place.reshape(-1), weights=factors, minlength=pairs.shape[1])
-    return Links(pairs[0], pairs[1], sums)
+def _links(ids: np.ndarray, gains: np.ndarray) -> Links:
+    """Return what each row (its number a target) reads: the mean over where it reads anything."""
+    reads = ids > 0
+    counts = np.maximum(1, reads.sum(1))
+    top = ids.max(1)
+    alone = ((ids == top[:, None]) | ~reads).all(1)  # one node, wherever any is read
+    lone = np.flatnonzero(alone & (top > 0))
+    factors = (gains[lone] * reads[lone]).sum(1) / counts[lone]
+    rows = np.flatnonzero(~alone)
+    if not len(rows):
+        return Links(lone, top[lone] - 1, factors)
+    targets, places = np.nonzero(reads[rows])
+    sources = ids[rows][targets, places] - 1
+    parts = (gains[rows] / counts[rows, None])[targets, places]
+    pairs, place = np.unique(rows[targets] * (top.max() + 1) + sources, return_inverse=True)
+    sums = np.bincount(place, weights=parts, minlength=len(pairs))
+    mixed, read = np.divmod(pairs, top.max() + 1)
+    order = np.argsort(np.concatenate([lone, mixed]), kind="stable")
+    return Links(
+        np.concatenate([lone, mixed])[order],
+        np.concatenate([top[lone] - 1, read])[order],
+        np.concatenate([factors, sums])[order],
+    )

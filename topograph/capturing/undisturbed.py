@@ -17,13 +17,20 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     """Run the body in evaluation mode; afterwards every module is as it was before.
 
     Flags are set one by one, because ``train`` may be overridden; attributes that the forward
-    assigns (a pruning hook's ``weight``, caches, counters) and the random state are put back.
+    assigns (a pruning hook's ``weight``, caches, counters), entries of the dicts, lists and sets
+    that are attributes (tables of what was computed before), and the random state are put back.
     """
     tables = ("_parameters", "_buffers", "_modules")
     modules = list(model.modules())
     before = [
         (dict(module.__dict__), {table: dict(module.__dict__[table]) for table in tables})
         for module in modules
+    ]
+    filled = [
+        (value, value.copy())
+        for attributes, _ in before
+        for name, value in attributes.items()
+        if name not in tables and type(value) in (dict, list, set)
     ]
     try:
         for module in modules:
@@ -38,6 +45,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for table, content in entries.items():
                 module.__dict__[table].clear()
                 module.__dict__[table].update(content)
+        for value, content in filled:
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(content)
 
 
 @contextlib.contextmanager

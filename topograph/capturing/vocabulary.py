@@ -40,6 +40,9 @@ PADDING = packets(
     " replication_pad2d replication_pad3d _pad_circular"
 )
 
+#: Sums over windows that overlap: what ``im2col`` cut out, put back.
+FOLDING = packets("col2im")
+
 #: Only the type or memory layout changes.
 CASTING = packets("_to_copy to type_as lift_fresh _assert_tensor_metadata float double half")
 

@@ -67,6 +67,12 @@ def as_is(call: Call, tensor: Tensor) -> Tensor:
     return result
 
 
+def fold(call: Call, tensor: Tensor) -> Tensor:
+    """Add up the elements of overlapping windows at their places."""
+    result: Tensor = call.again(tensor)
+    return result
+
+
 def bilinear(call: Call, tensor: Tensor) -> Tensor:
     """Interpolate linearly where the model does it by cubics, whose coefficients change sign."""
     overload = getattr(aten.upsample_bilinear2d, call.node.target._overloadname)  # type: ignore

@@ -103,6 +103,8 @@ class Layout:
         depth): such a node stands for the mean of them.
     opaque
         (operator, module, reason) of the operators that count as an even average.
+    partly
+        (operator, rows left out, rows) of those of which a part of the rows only steer.
     """
 
     granularity: str
@@ -117,6 +119,7 @@ class Layout:
     notes: tuple[str, ...] = ()
     averaged: frozenset[str] = frozenset()
     opaque: tuple[tuple[str, str, str], ...] = ()
+    partly: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def n_nodes(self) -> int:
