@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from topograph.capturing.undisturbed import undisturbed
 from topograph.errors import TopographError
+from topograph.inspection.declared import declared_examples
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
@@ -29,13 +30,14 @@ def example_of_size(size: Sequence[int]) -> Tensor:
     return torch.zeros(1, *map(int, size))
 
 
-def guess_example(model: nn.Module) -> Tensor:
+def guess_example(model: nn.Module) -> Tensor | dict[str, Tensor]:
     """Return an example input that ``model`` runs on, of one sample.
 
-    The first convolutions, linear layers, embeddings and recurrent layers say how many channels
-    or features there are; usual sizes are tried, without computing anything, until one fits. A
-    network that takes images of any size is given 32×32 if its first convolution keeps the
-    resolution, and 224×224 if it lowers it.
+    A model that declares its inputs, with a ``main_input_name`` and a ``config``, is asked first;
+    it may take several, by name. For others the first convolutions, linear layers, embeddings and
+    recurrent layers say how many channels or features there are; usual sizes are tried, without
+    computing anything, until one fits. A network that takes images of any size is given 32×32 if
+    its first convolution keeps the resolution, and 224×224 if it lowers it.
 
     Raises
     ------
@@ -48,6 +50,10 @@ def guess_example(model: nn.Module) -> Tensor:
     (1, 784)
     """
     tried: list[tuple[int, ...]] = []
+    for named in declared_examples(model):
+        tried.extend(tuple(value.shape) for value in named.values())
+        if _runs(model, named):
+            return named
     for module in _likely_first(model):
         for example in _candidates(module):
             if tuple(example.shape) in tried:
@@ -113,7 +119,7 @@ def _candidates(module: nn.Module) -> Iterator[Tensor]:
                 yield torch.zeros(1, channels, side, side)
 
 
-def _runs(model: nn.Module, example: Tensor) -> bool:
+def _runs(model: nn.Module, example: Tensor | Mapping[str, Tensor]) -> bool:
     """Whether the forward gets through, on tensors that have shapes and no values."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     level = logger.level
@@ -122,7 +128,10 @@ def _runs(model: nn.Module, example: Tensor) -> bool:
         logger.setLevel(logging.CRITICAL + 1)  # it prints a traceback for every wrong guess
         with warnings.catch_warnings(), undisturbed(model), torch.no_grad(), mode:
             warnings.simplefilter("ignore")
-            model(_fake(mode, example))
+            if isinstance(example, Tensor):
+                model(_fake(mode, example))
+            else:
+                model(**{name: _fake(mode, value) for name, value in example.items()})
     except Exception:
         return False
     finally:

@@ -118,8 +118,19 @@ def _example(subject: Subject, given: Any) -> tuple[Any, bool]:
         return given, False
     guessed = subject.example is None
     example = guess_example(subject.model) if subject.example is None else subject.example
-    place = next(subject.model.parameters(), example).device
-    return example.to(place), guessed
+    weight = next(subject.model.parameters(), None)
+    return (example if weight is None else _moved(example, weight.device)), guessed
+
+
+def _moved(example: Any, device: torch.device) -> Any:
+    """Return an example of whatever kind with its tensors on a device."""
+    if isinstance(example, Tensor):
+        return example.to(device)
+    if isinstance(example, Mapping):
+        return {name: _moved(value, device) for name, value in example.items()}
+    if isinstance(example, (tuple, list)):
+        return type(example)(_moved(value, device) for value in example)
+    return example
 
 
 def _report(
