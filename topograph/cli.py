@@ -67,8 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument(
         "--model",
         metavar="SPEC",
-        help="what the weights belong to: pwmpr:resnet20, torchvision:resnet50, timm:NAME or "
-        "package.module:callable, with literal arguments in brackets if it needs any",
+        help="what the weights belong to: pwmpr:resnet20, torchvision:resnet50, timm:NAME, "
+        "transformers:NAME or package.module:callable, with literal arguments in brackets if it "
+        "needs any",
     )
     inspect.add_argument(
         "--input-size", type=int, nargs="+", metavar="N", help="of one sample, e.g. 3 32 32"

@@ -29,6 +29,7 @@ from topograph.capturing.edges import column_reads
 from topograph.capturing.fixed import FixedMap
 from topograph.capturing.forms import Form
 from topograph.capturing.layout import Layout
+from topograph.capturing.picking import picked
 from topograph.capturing.plan import Plan, plan
 from topograph.capturing.rules import Call
 from topograph.capturing.steps import Step
@@ -271,6 +272,7 @@ _MEANS = (
     windows.bilinear,
     windows.fold,
     windows.mean,
+    picked,
 )
 
 #: Rules of several operands that take each element from one of them.

@@ -151,7 +151,7 @@ def mix_values(
     """Return what the result of an attention reads: means of its values over the keys."""
     found = signal.moved(lambda tensor: by_head(call, tensor))
     assert isinstance(found, Signal)
-    allowed = weights(call, torch.zeros(found.shape, device="cpu"))
+    allowed = weights(call, torch.zeros(found.shape, dtype=torch.float64, device="cpu"))
     if allowed is None or not exact:
         return mix_product(nodes, call, -2, found.shape[-2], found, shape, exact)
     n_queries, n_keys = shape[-2], found.shape[-2]

@@ -73,10 +73,30 @@ def plan(trace: Trace, norm: str = "identity") -> Plan:
     return known[norm]
 
 
+def _final(returned: list[fx.Node]) -> list[fx.Node]:
+    """Leave out what is returned and led on to another returned value as well.
+
+    An encoder's states beside the decoder's logits, hidden states and cached keys and values are
+    no final layer's; numbers that are whole or true and false are no pre-activations.
+    """
+    numbers = [node for node in returned if node.meta["val"].dtype.is_floating_point] or returned
+    before: set[fx.Node] = set()
+    queue = list(numbers)
+    seen: set[fx.Node] = set()
+    while queue:
+        node = queue.pop()
+        for operand in node.all_input_nodes:
+            before.add(operand)
+            if operand not in seen:
+                seen.add(operand)
+                queue.append(operand)
+    return [node for node in numbers if node not in before]
+
+
 def _needed(planner: Planner) -> Plan:
     """Keep what the outputs need along paths, and refuse what has no rule there."""
     trace = planner.trace
-    outputs = [node for node in trace.outputs if node in planner.facts]
+    outputs = _final([node for node in trace.outputs if node in planner.facts])
     live: set[fx.Node] = set(outputs)
     for node in reversed(trace.graph.nodes):
         if node in live and node in planner.steps:

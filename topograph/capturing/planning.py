@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from topograph.capturing import pairs, rules, windows
+from topograph.capturing import gates, pairs, rules, windows
 from topograph.capturing import vocabulary as words
 from topograph.capturing.features import Features
 from topograph.capturing.fixed import fixed_map
+from topograph.capturing.picking import picked, picks
 from topograph.capturing.rules import Rule
 from topograph.capturing.steps import Fact, Step, refused
 from topograph.capturing.trace import Trace, shape_of
@@ -110,6 +111,8 @@ class Planner:
     # One method for each class of operators.
 
     def _weighted(self, node: fx.Node, op: Operator) -> None:
+        if op.kind == "embedding" and self._steers(op.signal):
+            return  # a table looked up by a position or a mask: like a constant, no path
         bias = [node.args[0]] if op.kind == "addmm" and self.carries(node.args[0]) else []
         carried = [n for n in (op.signal, *bias) if self.carries(n)]
         if op.signal in carried:
@@ -126,6 +129,15 @@ class Planner:
             return False
         self.add(node, [pair[0]], fixed_map(node, kind, *pair))
         return True
+
+    def _steers(self, node: fx.Node) -> bool:
+        """Whether a value is made of counts, choices or comparisons, not of inputs as they are."""
+        while node in self.steps:
+            step = self.steps[node]
+            if step.rule is refused or step.operator is not None:
+                return True
+            node = step.operands[0]
+        return node not in self.facts
 
     def _item(self, node: fx.Node) -> None:
         parent, index = node.args
@@ -186,11 +198,14 @@ class Planner:
 
     def _readdress(self, node: fx.Node) -> None:
         signal: Any = node.args[0]
+        if self.carries(signal) and picks(self.trace, node):
+            self.add(node, [signal], picked, Fact(self.fresh(), self.facts[signal].gate))
+            return
         if [n for n in node.all_input_nodes if self.carries(n)] != [signal]:
-            self.unknown(node)  # which elements are read depends on the input
+            self.unknown(node)  # a constant that the input chooses from
             return
         fact = self.facts[signal]
-        if packet(node) in _ALIASES:
+        if packet(node) in words.ALIASES:
             self.transparent(node, signal, fact)
         else:
             moved = Fact(self._number(node), fact.gate, fact.statistic, fact.softmax)
@@ -246,10 +261,6 @@ class Planner:
         self.add(node, [signal], rule, Fact(self.fresh(), fact.gate, over))
 
 
-#: Re-addressing operators whose result has the same elements in the same places.
-_ALIASES = words.packets("clone contiguous detach alias lift_fresh_copy")
-
-
 def _local_rule(kind: Any) -> Rule:
     if kind in words.PADDING:
         return rules.pad
@@ -278,7 +289,7 @@ def _planned() -> dict[Any, Callable[[Planner, fx.Node], None]]:
         (words.COMPARING, planner._compare),
         (words.HALVING, planner._halve),
         (words.ADDING, pairs.addition),
-        (words.MULTIPLYING, pairs.product),
+        (words.MULTIPLYING, gates.product),
         (words.EXTREMES, pairs.extreme),
         (words.CHOOSING, pairs.choice),
         (words.CONTRACTING, pairs.contraction),

@@ -113,7 +113,7 @@ def _find_operators(trace: Trace) -> tuple[Operator, ...]:
             continue
         signal, operand = pair
         leaf, chain = _leaf(operand)
-        owners = _parameters(trace, leaf)
+        owners = parameters_of(trace, leaf)
         if not owners:
             continue
         known = {source.name for source in trace.sources.values()}
@@ -159,8 +159,8 @@ def _call(node: fx.Node, value: Any) -> Any:
     return node.target(value, *node.args[1:], **node.kwargs)
 
 
-def _parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
-    """Return the parameters that a constant node is computed from, in order."""
+def parameters_of(trace: Trace, leaf: fx.Node) -> list[Source]:
+    """Return the parameters that a constant node is, or is computed from, in order."""
     seen: set[fx.Node] = set()
     found: list[Source] = []
     queue = [leaf]
@@ -178,7 +178,7 @@ def _parameters(trace: Trace, leaf: fx.Node) -> list[Source]:
 
 def learnt(trace: Trace, node: fx.Node) -> bool:
     """Whether a constant node is a parameter or computed from one."""
-    return bool(_parameters(trace, node))
+    return bool(parameters_of(trace, node))
 
 
 def _used_as(owner: Source, parameter: str, known: set[str], scope: str) -> str:

@@ -1,4 +1,4 @@
-"""Which model a user means by ``"torchvision:resnet50"``, ``"pwmpr:resnet32"`` or a callable."""
+"""Which model a user means by ``"torchvision:resnet50"``, ``"transformers:gpt2"`` or a callable."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def inspect(
         safetensors); the folder of a pwmpr run; or the result of one.
     model
         What the weights belong to, where they come alone: a module, a callable that returns one,
-        or ``"pwmpr:resnet32"``, ``"torchvision:resnet50"``, ``"timm:…"``,
+        or ``"pwmpr:resnet32"``, ``"torchvision:resnet50"``, ``"timm:…"``, ``"transformers:gpt2"``,
         ``"package.module:callable"``. A module that is given holds the checkpoint's values while
         it is looked at and its own afterwards; it is neither copied nor changed.
     example_input
