@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import warnings
@@ -50,10 +51,12 @@ def guess_example(model: nn.Module) -> Tensor | dict[str, Tensor]:
     (1, 784)
     """
     tried: list[tuple[int, ...]] = []
-    for named in declared_examples(model):
-        tried.extend(tuple(value.shape) for value in named.values())
-        if _runs(model, named):
-            return named
+    declared = list(declared_examples(model))
+    for computed in (False, True):  # some operators have no shapes without values
+        for named in declared:
+            tried.extend(tuple(value.shape) for value in named.values() if not computed)
+            if _runs(model, named, computed):
+                return named
     for module in _likely_first(model):
         for example in _candidates(module):
             if tuple(example.shape) in tried:
@@ -119,24 +122,33 @@ def _candidates(module: nn.Module) -> Iterator[Tensor]:
                 yield torch.zeros(1, channels, side, side)
 
 
-def _runs(model: nn.Module, example: Tensor | Mapping[str, Tensor]) -> bool:
-    """Whether the forward gets through, on tensors that have shapes and no values."""
+def _runs(model: nn.Module, example: Tensor | Mapping[str, Tensor], computed: bool = False) -> bool:
+    """Whether the forward gets through, on tensors that have shapes and no values.
+
+    With ``computed`` they have values, and the model really runs.
+    """
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     level = logger.level
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    inside = contextlib.nullcontext() if computed else mode
     try:
         logger.setLevel(logging.CRITICAL + 1)  # it prints a traceback for every wrong guess
-        with warnings.catch_warnings(), undisturbed(model), torch.no_grad(), mode:
+        with warnings.catch_warnings(), undisturbed(model), torch.no_grad(), inside:
             warnings.simplefilter("ignore")
             if isinstance(example, Tensor):
                 model(_fake(mode, example))
             else:
-                model(**{name: _fake(mode, value) for name, value in example.items()})
+                given = dict(example) if computed else _each_fake(mode, example)
+                model(**given)
     except Exception:
         return False
     finally:
         logger.setLevel(level)
     return True
+
+
+def _each_fake(mode: FakeTensorMode, example: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: _fake(mode, value) for name, value in example.items()}
 
 
 def _fake(mode: FakeTensorMode, example: Tensor) -> Any:
