@@ -58,6 +58,8 @@ def test_settings_are_those_of_the_configuration() -> None:
     assert not built("t5").config.use_cache
     with pytest.raises(TopographError, match="BertConfig has no 'hidden'"):
         built("bert", "hidden=8")
+    with pytest.raises(TopographError, match="hidden_size"):
+        built("bert", "hiddensize=8")
     with pytest.raises(TopographError, match="without their names"):
         built("bert", "8")
 

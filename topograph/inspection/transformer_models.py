@@ -7,6 +7,7 @@ random weights: nothing is downloaded, and no code but the library's runs.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
@@ -63,12 +64,13 @@ def transformers_model(name: str, settings: Mapping[str, Any], spec: str) -> nn.
     """
     kind = model_class(name, spec)
     config_class: Any = kind.config_class  # type: ignore[attr-defined]
-    known = _settings(config_class)
-    strange = [key for key in settings if known is not None and key not in known]
+    known = _settings(config_class()) if settings else set()
+    strange = [key for key in settings if key not in known]
     if strange:
+        near = difflib.get_close_matches(strange[0], known)
         raise TopographError(
             f'model "{spec}": {config_class.__name__} has no {", ".join(map(repr, strange))}',
-            f"use the names of its arguments, e.g. {', '.join(sorted(known or ())[:6])}",
+            "use the names of its arguments" + (f", e.g. {', '.join(near)}" if near else ""),
         )
     config = prepared(config_class(**settings))
     with offline():
@@ -153,11 +155,9 @@ def _by_type(name: str) -> Any:
     return None
 
 
-def _settings(config_class: Any) -> set[str] | None:
-    """Return the names of a configuration's own arguments; None if they cannot be known."""
-    names: set[str] = set(vars(config_class()))
-    for kind in config_class.__mro__:
-        names |= set(inspect.signature(kind.__init__).parameters)
-        names |= set(getattr(kind, "__annotations__", {}))
-    names |= set(getattr(config_class, "attribute_map", {}))
-    return names - {"self", "args", "kwargs", "return"}
+def _settings(config: Any) -> set[str]:
+    """Return the names that a configuration's arguments may have."""
+    kinds = [kind for kind in type(config).__mro__ if "__init__" in vars(kind)]
+    given = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}
+    known = given | set(dir(config))  # properties like num_labels are set by their names
+    return {name for name in known if not name.startswith("_")} - {"self", "args", "kwargs"}
