@@ -97,7 +97,9 @@ def _activated(planner: Planner, node: fx.Node) -> bool:
     made = _made_by(planner, node)
     if packet(made) in words.ACTIVATIONS:
         return True
-    factors = [n for n in made.args[:2] if planner.carries(n)] if packet(made) is aten.mul else []
+    factors: list[Any] = (
+        [n for n in made.args[:2] if planner.carries(n)] if packet(made) is aten.mul else []
+    )
     gates = [planner.facts[n] for n in factors]  # x·σ(x) written out
     return len(gates) == 2 and gates[0].root == gates[1].root and gates[0].gate != gates[1].gate
 

@@ -57,6 +57,7 @@ def at_first(call: Call, tensor: Tensor) -> Tensor:
         return value.to(tensor.device) if isinstance(value, Tensor) else value
 
     target: Any = call.node.target
-    rest, keywords = (fx.map_arg(part, one) for part in (call.node.args[1:], call.node.kwargs))
+    rest: Any = fx.map_arg(call.node.args[1:], one)
+    keywords: Any = fx.map_arg(call.node.kwargs, one)
     result: Tensor = target(tensor, *rest, **keywords)
     return result

@@ -157,7 +157,7 @@ def _by_type(name: str) -> Any:
 
 def _settings(config: Any) -> set[str]:
     """Return the names that a configuration's arguments may have."""
-    kinds = [kind for kind in type(config).__mro__ if "__init__" in vars(kind)]
-    given = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}
+    makers = [vars(kind)["__init__"] for kind in type(config).__mro__ if "__init__" in vars(kind)]
+    given = {name for maker in makers for name in inspect.signature(maker).parameters}
     known = given | set(dir(config))  # properties like num_labels are set by their names
     return {name for name in known if not name.startswith("_")} - {"self", "args", "kwargs"}
