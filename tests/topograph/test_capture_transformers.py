@@ -158,6 +158,23 @@ class Counted(nn.Module):
         return heavy(self.head, rows(self.words))
 
 
+class Hashed(nn.Module):
+    """Tokens are hashed into a smaller table, and their number is checked on the way."""
+
+    example = torch.zeros(1, TOKENS, dtype=torch.long)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buckets, self.head = nn.Embedding(3, WIDTH), nn.Linear(WIDTH, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        torch._check(tokens.max().item() <= WORDS)
+        return self.head(self.buckets((tokens + 1) * 31 % 3))
+
+    def by_hand(self, _: Tensor) -> Tensor:
+        return heavy(self.head, rows(self.buckets))
+
+
 class Pooled(nn.Module):
     """The token that stands where the input says: at its largest number, by index or gather."""
 
@@ -266,6 +283,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "rms norm, 1 + γ": lambda: Normed("1 + γ"),
     "layer norm written out": lambda: Normed("centred"),
     "counted positions": Counted,
+    "hashed tokens": Hashed,
     "pooled by index": Pooled,
     "pooled by gather": lambda: Pooled("gather"),
     "pooled by index_select": lambda: Pooled("index_select"),

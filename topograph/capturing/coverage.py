@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import fx
 
 from topograph.capturing.plan import Plan
-from topograph.capturing.trace import Trace
+from topograph.capturing.trace import Trace, is_whole
 from topograph.capturing.vocabulary import CONTRACTING, MULTIPLYING, SOFTMAX
 from topograph.capturing.weights import Operator, operators, packet, parameters_of
 
@@ -97,7 +97,7 @@ def unmodelled_values(trace: Trace, plan: Plan) -> list[str]:
     ]
     notes += _beside(trace)
     left = [node for node in trace.outputs if node not in plan.outputs]
-    on = sum(node.meta["val"].dtype.is_floating_point for node in left)
+    on = sum(not is_whole(node) for node in left)
     if on:
         notes.append(
             f"{on} returned value{'s lead' if on > 1 else ' leads'} on to another and "

@@ -14,6 +14,7 @@ from torch import fx
 from topograph.capturing import rules
 from topograph.capturing import vocabulary as words
 from topograph.capturing.steps import Fact
+from topograph.capturing.trace import is_whole
 from topograph.capturing.weights import learnt, packet
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def _multiplied(planner: Planner, node: fx.Node, signal: Any, factor: Any) -> No
         planner.transparent(node, signal, Fact(fact.root, fact.gate, fact.statistic))
     elif planner.trace.varies(factor) or (isinstance(factor, (int, float)) and abs(factor) == 1):
         planner.transparent(node, signal)
+    elif is_whole(node):
+        planner.transparent(node, signal)  # whole numbers are names of tokens, not amounts
     else:
         planner.add(node, [signal], rules.scaled, fact)
 

@@ -13,7 +13,7 @@ from torch import fx
 from topograph.capturing.planning import Planner
 from topograph.capturing.rules import multiply_adds
 from topograph.capturing.steps import Step, refused
-from topograph.capturing.trace import Trace
+from topograph.capturing.trace import Trace, is_whole
 from topograph.capturing.weights import Operator
 
 
@@ -79,7 +79,7 @@ def _final(returned: list[fx.Node]) -> list[fx.Node]:
     An encoder's states beside the decoder's logits, hidden states and cached keys and values are
     no final layer's; numbers that are whole or true and false are no pre-activations.
     """
-    numbers = [node for node in returned if node.meta["val"].dtype.is_floating_point] or returned
+    numbers = [node for node in returned if not is_whole(node)] or returned
     before: set[fx.Node] = set()
     queue = list(numbers)
     seen: set[fx.Node] = set()

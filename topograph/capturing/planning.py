@@ -61,7 +61,7 @@ class Planner:
         for node in self.trace.graph.nodes:
             if node in self.trace.inputs:
                 self.facts[node] = Fact(self.fresh())
-            elif self.trace.varies(node):
+            elif self.trace.varies(node) and _is_tensor(node):
                 self._visit(node, weighted.get(node))
 
     def fresh(self) -> int:
@@ -259,6 +259,11 @@ class Planner:
             return
         rule = windows.total if packet(node) in words.SUMS else windows.mean
         self.add(node, [signal], rule, Fact(self.fresh(), fact.gate, over))
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    """Whether a value is a tensor or several, and no number taken out of one (``.item()``)."""
+    return isinstance(node.meta.get("val"), (Tensor, tuple, list))
 
 
 def _local_rule(kind: Any) -> Rule:

@@ -55,7 +55,7 @@ POINTWISE = packets(
     " threshold hardshrink softshrink tanhshrink clamp clamp_min clamp_max abs neg exp log log1p"
     " expm1 sqrt rsqrt square erf sin cos sign floor ceil round reciprocal pow dropout"
     " native_dropout alpha_dropout feature_dropout feature_alpha_dropout rrelu rrelu_with_noise"
-    " relu_ positive nan_to_num"
+    " relu_ positive nan_to_num remainder fmod floor_divide"
 )
 
 #: Normalisations as one operator.
