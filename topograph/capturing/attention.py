@@ -27,7 +27,7 @@ def attention(call: Call, values: Tensor) -> Tensor:
     allowed = weights(call, values)
     if allowed is None:
         return values.mean(-2, keepdim=True).expand(*shape)
-    return allowed @ values
+    return (allowed @ values).expand(*shape)  # a mask may be the same for all queries
 
 
 def by_head(call: Call, values: Tensor) -> Tensor:
