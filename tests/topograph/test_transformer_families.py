@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import topograph as tg
-from tests.topograph.operator_stub import stub_torchvision
+from tests.topograph.vision import declare_operators
 from topograph.capturing.layout import layout
 from topograph.capturing.trace import trace
 from topograph.capturing.weights import Binding, operators
@@ -18,7 +18,7 @@ from topograph.influence import check_influence
 from topograph.inspection.builders import build_model
 from topograph.inspection.examples import guess_example
 
-stub_torchvision()
+declare_operators()
 try:
     from transformers import BertModel  # noqa: F401
 except Exception as error:

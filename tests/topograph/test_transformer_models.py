@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.topograph.operator_stub import stub_torchvision
+from tests.topograph.vision import declare_operators
 from topograph.errors import TopographError
 from topograph.inspection.builders import build_model
 from topograph.inspection.examples import guess_example
 from topograph.inspection.transformer_models import model_class, offline, parts, prepared
 
-stub_torchvision()
+declare_operators()
 try:
     from transformers import BertModel  # noqa: F401
 except Exception as error:
