@@ -8,6 +8,7 @@ positions of a channel have one value has at every weighted operator the path we
 
     python benchmarks/capture_zoo.py --source torchvision
     python benchmarks/capture_zoo.py --source timm --every family      # the smallest of each family
+    python benchmarks/capture_zoo.py --source transformers --most-parameters 2e8
     python benchmarks/capture_zoo.py --source timm --models 'resnet*' --limit-seconds 60
 
 Every model is a process of its own, so that one that fails or runs out of memory is one row.
@@ -149,6 +150,9 @@ def chosen(arguments: argparse.Namespace) -> list[Model]:
     models = [model for source in sources for model in SOURCES[source]()]
     models = [m for m in models if fnmatch.fnmatch(m.name, arguments.models)]
     size = parameters(models, arguments.out.with_suffix(".parameters.json"))
+    models = [
+        m for m in models if (size[f"{m.source}:{m.name}"] or math.inf) <= arguments.most_parameters
+    ]
     models.sort(key=lambda m: size[f"{m.source}:{m.name}"] or math.inf)
     if arguments.every == "family":
         models = list({(m.source, m.family): m for m in reversed(models)}.values())[::-1]
@@ -202,6 +206,7 @@ def main() -> None:
     parser.add_argument("--every", choices=("model", "family"), default="model")
     parser.add_argument("--limit-seconds", type=float, default=300.0, help="for one model")
     parser.add_argument("--limit-gb", type=float, default=4.0, help="for one model")
+    parser.add_argument("--most-parameters", type=float, default=1e12, help="of a model")
     parser.add_argument("--units", type=int, default=8, help="moved by the influence oracle")
     parser.add_argument("--out", type=Path, default=Path("outputs/capture_zoo.jsonl"))
     parser.add_argument("--again", action="store_true", help="measure what is not captured anew")

@@ -15,6 +15,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from zoo_small import SMALL
+
+from topograph.inspection.builders import build_model
+from topograph.inspection.examples import guess_example
+from topograph.inspection.transformer_models import HEADS
 
 Built = tuple[nn.Module, Any]
 
@@ -76,15 +81,25 @@ def timm_models() -> Iterator[Model]:
             yield Model("timm", family, name, build)
 
 
-#: Models of transformers: (family, name, how to build it with its example input).
-TRANSFORMERS: list[tuple[str, str, Callable[[], Built]]] = []
-
-
 def transformers_models() -> Iterator[Model]:
-    """Every model that is listed above."""
+    """Every model type of transformers by default, and some of them small; the type is the family.
+
+    Which head a type gets and what it takes are what ``tg.inspect`` would choose.
+    """
     stub_torchvision()  # transformers imports torchvision where it is installed
-    for family, name, build in TRANSFORMERS:
-        yield Model("transformers", family, name, build)
+    tables = importlib.import_module("transformers.models.auto.modeling_auto")
+    known = set().union(*(getattr(tables, f"{head}_MAPPING_NAMES", {}) for head in HEADS))
+    for family in [kind for kind in tables.CONFIG_MAPPING_NAMES if kind in known]:
+        for small in (True, False) if family in SMALL else (False,):
+            settings = ", ".join(f"{k}={v!r}" for k, v in SMALL[family].items()) if small else ""
+
+            def build(spec: str = f"transformers:{family}({settings})") -> Built:
+                model = build_model(spec).eval()
+                if next(model.parameters()).is_meta:  # built to be counted
+                    return model, None
+                return model, guess_example(model)
+
+            yield Model("transformers", family, f"{family} small" if small else family, build)
 
 
 SOURCES: dict[str, Callable[[], Iterator[Model]]] = {

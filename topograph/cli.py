@@ -116,8 +116,9 @@ def _add_reading(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model",
         metavar="SPEC",
-        help="what the weights belong to: pwmpr:resnet20, torchvision:resnet50, timm:NAME or "
-        "package.module:callable, with literal arguments in brackets if it needs any",
+        help="what the weights belong to: pwmpr:resnet20, torchvision:resnet50, timm:NAME, "
+        "transformers:NAME or package.module:callable, with literal arguments in brackets if it "
+        "needs any",
     )
     command.add_argument(
         "--input-size",

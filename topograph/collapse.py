@@ -29,7 +29,8 @@ from topograph.capturing.edges import column_reads
 from topograph.capturing.fixed import FixedMap
 from topograph.capturing.forms import Form
 from topograph.capturing.layout import Layout
-from topograph.capturing.opaque import Crossed
+from topograph.capturing.opaque import Crossed, Opaque
+from topograph.capturing.picking import Picked
 from topograph.capturing.plan import Plan, plan
 from topograph.capturing.rules import Call
 from topograph.capturing.steps import Step
@@ -58,7 +59,7 @@ def check_collapse(trace: Trace, binding: Binding, layout: Layout, graph: Layere
     -------
     int
         Number of weighted operators checked, all of which agree; 0 where the network has opaque
-        operators, for which the check is not made.
+        operators other than reads by index, for which the check is not made.
 
     Raises
     ------
@@ -83,9 +84,10 @@ def check_collapse(trace: Trace, binding: Binding, layout: Layout, graph: Layere
             f'the layout has granularity "{layout.granularity}"; expected "channel"',
             "at unit granularity compare with the tensor path",
         )
-    if layout.opaque:
+    steps = plan(trace)
+    if any(isinstance(s.rule, Opaque) and not isinstance(s.rule, Picked) for s in steps.steps):
         return 0
-    found = _Collapsed(plan(trace), binding, layout).read
+    found = _Collapsed(steps, binding, layout).read
     phi = path_sums(graph).log_complexity
     total = np.full(layout.n_nodes, -np.inf)
     for wiring in layout.operators:
@@ -202,7 +204,7 @@ class _Collapsed:
                 for position, value in enumerate(given)
             ]
             return (self._sum(step, call, terms, torch.add),)
-        if isinstance(rule, Average) or rule in _MEANS:
+        if isinstance(rule, Average | Picked) or rule in _MEANS:
             whole = 1.0 if rule in _WINDOWS and not _divides(call) else None
             return (_average(partial(rule, call), given[0], whole),)
         if len(given) > 1 and rule not in _TAKING:

@@ -27,15 +27,19 @@ def attention(call: Call, values: Tensor) -> Tensor:
     allowed = weights(call, values)
     if allowed is None:
         return values.mean(-2, keepdim=True).expand(*shape)
-    return allowed @ values
+    return (allowed @ values).expand(*shape)  # a mask may be the same for all queries
 
 
 def by_head(call: Call, values: Tensor) -> Tensor:
-    """Return the values with a head for every head of the queries (grouped-query attention)."""
-    heads = shape_of(call.node)[-3] if len(shape_of(call.node)) > 2 else 1
+    """Return the values with a head for every head of the queries, and for every batch of them.
+
+    Heads may share values in groups (grouped-query attention) or all of them, by broadcasting.
+    """
+    shape = shape_of(call.node)
+    heads = shape[-3] if len(shape) > 2 else 1
     if values.dim() > 2 and values.shape[-3] != heads and call["enable_gqa"]:
-        return values.repeat_interleave(heads // values.shape[-3], -3)
-    return values
+        values = values.repeat_interleave(heads // values.shape[-3], -3)
+    return values.expand(*shape[:-2], *values.shape[-2:])
 
 
 def weights(call: Call, values: Tensor) -> Tensor | None:

@@ -12,9 +12,9 @@ from topograph.capturing.opaque import Opaque
 from topograph.capturing.operators import parameters_of
 from topograph.capturing.plan import Plan
 from topograph.capturing.rules import scaled
-from topograph.capturing.trace import Trace, shape_of
+from topograph.capturing.trace import Trace, is_whole, shape_of
 from topograph.capturing.vocabulary import CONTRACTING, MULTIPLYING, SOFTMAX
-from topograph.capturing.weights import operators, packet, public_name
+from topograph.capturing.weights import Operator, operators, packet, public_name
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,14 @@ def missing_operators(trace: Trace, plan: Plan) -> tuple[tuple[str, str], ...]:
     """Return name and reason for every use of a weight that lies on no path."""
     modelled = set(plan.operators)
     live = {step.node: set(step.operands) for step in plan.steps}
-    missing = [(op.name, _reason(op.node, live)) for op in operators(trace) if op not in modelled]
+    steps = {step.node for step in (*plan.steps, *plan.beside)}
+
+    def reason_of(op: Operator) -> str:
+        if op.kind == "embedding" and op.node not in steps:
+            return "looked up by an index that is computed"
+        return _reason(op.node, live)
+
+    missing = [(op.name, reason_of(op)) for op in operators(trace) if op not in modelled]
     known = {source.name for source in trace.sources.values()}
     for step in plan.steps:
         if isinstance(step.rule, Opaque) and step.operator is None:
@@ -121,6 +128,50 @@ def missing_operators(trace: Trace, plan: Plan) -> tuple[tuple[str, str], ...]:
             reason = "multiplies element by element: a factor, no connection"
             missing += [(public_name(owner.name, known), reason) for owner in owners]
     return tuple(dict.fromkeys(missing))
+
+
+def unmodelled_values(trace: Trace, plan: Plan) -> list[str]:
+    """Return notes on inputs and returned values that are none of the graph's."""
+    notes = [
+        f'the input "{node.name}" lies on no path'
+        for node in trace.inputs
+        if node not in plan.inputs
+    ]
+    notes += _beside(trace)
+    left = [node for node in trace.outputs if node not in plan.outputs]
+    on = sum(not is_whole(node) for node in left)
+    if on:
+        notes.append(
+            f"{on} returned value{'s lead' if on > 1 else ' leads'} on to another and "
+            f"{'are' if on > 1 else 'is'} no output"
+        )
+    if len(left) > on:
+        notes.append(f"{len(left) - on} returned of whole numbers or truth values: no output")
+    return notes
+
+
+def _beside(trace: Trace) -> list[str]:
+    """Return notes on the weights that are multiplied with no activation: tables, or unused."""
+    used = {s.name for op in operators(trace) for s in parameters_of(trace, op.leaf)}
+    idle: list[str] = []
+    constant: list[str] = []
+    for node in trace.graph.nodes:
+        source = trace.sources.get(node.name)
+        if source is None or source.kind != "parameter" or source.name in used:
+            continue
+        if node.meta["val"].dim() > 1:
+            (constant if node.users else idle).append(source.name)
+    notes = []
+    if constant:
+        notes.append(f"constants here (tables, factors): {_listed(constant)}")
+    if idle:
+        notes.append(f"not used by the forward: {_listed(idle)}")
+    return notes
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _reason(node: fx.Node, live: dict[fx.Node, set[fx.Node]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from topograph.capturing.coverage import missing_operators
+from topograph.capturing.coverage import missing_operators, unmodelled_values
 from topograph.capturing.partition import Restart
 from topograph.capturing.plan import plan
 from topograph.capturing.propagation import Constants, Propagation
@@ -73,12 +73,7 @@ def layout(
             break
         except Restart as restart:
             partitions |= restart.partitions
-    notes = list(trace.notes)
-    notes += [
-        f'the input "{node.name}" lies on no path'
-        for node in trace.inputs
-        if node not in steps.inputs
-    ]
+    notes = [*trace.notes, *unmodelled_values(trace, steps)]
     made = replace(settle(propagation, missing_operators(trace, steps), notes), opaque=steps.opaque)
     known[key] = made, constants.read
     return made

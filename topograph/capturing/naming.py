@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import fx
+
 from topograph.capturing.nodes import Provisional
 from topograph.capturing.trace import scope_of
 
@@ -25,9 +27,16 @@ def named(groups: list[Provisional]) -> dict[int, str]:
             name(group, group.reading.operator.name)
     for group in groups:
         if group.kind == "input":
-            name(group, "input" if len(inputs) == 1 else group.node.name)
+            name(group, "input" if len(inputs) == 1 else _placeholder(group.node).name)
         elif group.kind == "output":
             name(group, "output")
         elif group.kind in ("sum", "opaque"):
             name(group, scope_of(group.node)[0] or group.node.name)
     return names
+
+
+def _placeholder(node: fx.Node) -> fx.Node:
+    """Return the model's input that a value is, moved about."""
+    while node.op != "placeholder" and isinstance(node.args[0], fx.Node):
+        node = node.args[0]
+    return node

@@ -1,4 +1,4 @@
-"""What two activations make together: sums, products, gates, choices, attention.
+"""What two activations make together: sums, choices, attention.
 
 Each function notes the step of one node with the planner. Which of two operands carries the paths
 is told by what is known of them, their :class:`~topograph.capturing.steps.Fact`.
@@ -56,41 +56,6 @@ def _one_term(planner: Planner, node: fx.Node, operands: list[Any]) -> None:
         planner.add(node, operands, rules.weighted_sum, planner.facts[signal])
     else:
         planner.transparent(node, signal)
-
-
-def product(planner: Planner, node: fx.Node) -> None:
-    """Two activations multiplied or divided, or one and a constant."""
-    one, other = node.args[:2]
-    operands: list[Any] = [n for n in (one, other) if planner.carries(n)]
-    if len(operands) == 1:
-        constant = other if operands[0] is one else one
-        if isinstance(constant, (int, float)) and abs(constant) == 1:
-            planner.transparent(node, operands[0])
-        else:
-            planner.add(node, operands, rules.scaled, planner.facts[operands[0]])
-    elif operands:
-        _gated(planner, node, operands)
-
-
-def _gated(planner: Planner, node: fx.Node, operands: list[Any]) -> None:
-    one, other = operands
-    first, second = planner.facts[one], planner.facts[other]
-    if first.root == second.root:  # x·σ(x), x·x: one signal, counted once
-        kept = one if first.gate <= second.gate else other
-        planner.transparent(node, kept, Fact(first.root, min(first.gate, second.gate)))
-    elif second.statistic == first.root:  # a normalisation written out
-        planner.transparent(node, one)
-    elif first.statistic == second.root:
-        planner.transparent(node, other)
-    elif first.statistic is not None and first.statistic == second.statistic:
-        # Numbers of one signal by each other: such a number too.
-        planner.unknown(node, first.statistic, min(first.gate, second.gate))
-    elif first.gate != second.gate:
-        kept = one if first.gate < second.gate else other
-        gate = min(first.gate, second.gate)
-        planner.transparent(node, kept, Fact(planner.fresh(), gate))
-    else:
-        planner.add(node, operands, rules.both, Fact(planner.fresh(), first.gate))
 
 
 def extreme(planner: Planner, node: fx.Node) -> None:

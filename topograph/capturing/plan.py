@@ -14,7 +14,7 @@ from topograph.capturing.opaque import Opaque
 from topograph.capturing.planning import Planner
 from topograph.capturing.rules import multiply_adds
 from topograph.capturing.steps import Step
-from topograph.capturing.trace import Trace, place_of, scope_of
+from topograph.capturing.trace import Trace, is_whole, place_of, scope_of
 from topograph.capturing.weights import Operator
 from topograph.check import check_choice
 from topograph.errors import TopographError
@@ -101,10 +101,30 @@ def check_opaque(plan: Plan, opaque: str) -> None:
             )
 
 
+def _final(returned: list[fx.Node]) -> list[fx.Node]:
+    """Leave out what is returned and led on to another returned value as well.
+
+    An encoder's states beside the decoder's logits, hidden states and cached keys and values are
+    no final layer's; numbers that are whole or true and false are no pre-activations.
+    """
+    numbers = [node for node in returned if not is_whole(node)] or returned
+    before: set[fx.Node] = set()
+    queue = list(numbers)
+    seen: set[fx.Node] = set()
+    while queue:
+        node = queue.pop()
+        for operand in node.all_input_nodes:
+            before.add(operand)
+            if operand not in seen:
+                seen.add(operand)
+                queue.append(operand)
+    return [node for node in numbers if node not in before]
+
+
 def _needed(planner: Planner) -> Plan:
     """Keep what the outputs need along paths."""
     trace = planner.trace
-    outputs = [node for node in trace.outputs if node in planner.facts]
+    outputs = _final([node for node in trace.outputs if node in planner.facts])
     live: set[fx.Node] = set(outputs)
     for node in reversed(trace.graph.nodes):
         if node in live and node in planner.steps:

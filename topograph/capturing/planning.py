@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from topograph.capturing import opaque, pairs, rules, windows
+from topograph.capturing import gates, opaque, pairs, rules, windows
 from topograph.capturing import vocabulary as words
 from topograph.capturing.features import Features
 from topograph.capturing.fixed import fixed_map
+from topograph.capturing.picking import Picked, picks
 from topograph.capturing.rules import Rule
 from topograph.capturing.steps import Fact, Step, steering
 from topograph.capturing.trace import Trace, shape_of
@@ -61,7 +62,7 @@ class Planner:
         for node in self.trace.graph.nodes:
             if node in self.trace.inputs:
                 self.facts[node] = Fact(self.fresh())
-            elif self.trace.varies(node):
+            elif self.trace.varies(node) and _is_tensor(node):
                 self._visit(node, weighted.get(node))
 
     def fresh(self) -> int:
@@ -120,6 +121,8 @@ class Planner:
     # One method for each class of operators.
 
     def _weighted(self, node: fx.Node, op: Operator) -> None:
+        if op.kind == "embedding" and self._steers(op.signal):
+            return  # a table looked up by a position or a mask: like a constant, no path
         bias = [node.args[0]] if op.kind == "addmm" and self.carries(node.args[0]) else []
         carried = [n for n in (op.signal, *bias) if self.carries(n)]
         if op.signal in carried:
@@ -136,6 +139,15 @@ class Planner:
             return False
         self.add(node, [pair[0]], fixed_map(node, kind, *pair))
         return True
+
+    def _steers(self, node: fx.Node) -> bool:
+        """Whether a value is made of counts, choices or comparisons, not of inputs as they are."""
+        while node in self.steps:
+            step = self.steps[node]
+            if isinstance(step.rule, opaque.Opaque) or step.operator is not None:
+                return True
+            node = step.operands[0]
+        return node not in self.facts
 
     def _item(self, node: fx.Node) -> None:
         parent, index = node.args
@@ -212,6 +224,9 @@ class Planner:
 
     def _readdress(self, node: fx.Node) -> None:
         signal: Any = node.args[0]
+        if self.carries(signal) and picks(self.trace, node):
+            self.add_opaque(node, [signal], Picked(), Fact(self.fresh(), self.facts[signal].gate))
+            return
         if any(self.trace.varies(n) for n in node.all_input_nodes if n is not signal):
             # Which elements are read depends on the input.
             read = opaque.indexed if packet(node) in opaque.INDEXING else Planner.unknown
@@ -220,7 +235,7 @@ class Planner:
         if not self.carries(signal):
             return
         fact = self.facts[signal]
-        if packet(node) in _ALIASES:
+        if packet(node) in words.ALIASES:
             self.transparent(node, signal, fact)
         else:
             moved = Fact(self._number(node), fact.gate, fact.statistic, fact.softmax)
@@ -292,8 +307,9 @@ def _first_of_halves(signal: fx.Node, node: fx.Node) -> Any:
     return parts[0]
 
 
-#: Re-addressing operators whose result has the same elements in the same places.
-_ALIASES = words.packets("clone contiguous detach alias lift_fresh_copy")
+def _is_tensor(node: fx.Node) -> bool:
+    """Whether a value is a tensor or several, and no number taken out of one (``.item()``)."""
+    return isinstance(node.meta.get("val"), (Tensor, tuple, list))
 
 
 def _local_rule(kind: Any) -> Rule:
@@ -324,7 +340,7 @@ def _planned() -> dict[Any, Callable[[Planner, fx.Node], None]]:
         (words.COMPARING, planner._compare),
         (words.HALVING, planner._halve),
         (words.ADDING, pairs.addition),
-        (words.MULTIPLYING, pairs.product),
+        (words.MULTIPLYING, gates.product),
         (words.EXTREMES, pairs.extreme),
         (words.CHOOSING, pairs.choice),
         (opaque.ALONG | words.PAIRING, opaque.along),

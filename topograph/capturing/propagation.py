@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from topograph.capturing import rules, windows
+from topograph.capturing import picking, rules, windows
 from topograph.capturing.attention import Average, attention
 from topograph.capturing.fixed import FixedMap
 from topograph.capturing.forms import Form
@@ -179,6 +179,12 @@ class Propagation:
             return self._joined(step, call, signals)
         if rule in (rules.readdress, rules.pad, rules.first_half):
             return first.moved(lambda tensor: rule(call, tensor))
+        if isinstance(rule, picking.Picked):
+            axes = picking.picked_axes(call)
+            narrow = [1 if a in axes else n for a, n in enumerate(first.shape)]
+            apart = self.exact or self.split
+            mean = mix_axes(self.nodes, call, first, tuple(narrow), axes, True, apart)
+            return mean.moved(lambda tensor: picking.at_first(call, tensor))
         if isinstance(rule, Opaque | Crossed):
             return self._opaque(step, call, signals)
         if rule in _MIXING or isinstance(rule, Average | FixedMap):

@@ -28,12 +28,15 @@ class Fact:
         The root of the signal over whose axes the value was taken, if it was.
     softmax
         If the value is made of the entries of a softmax, how many of them added to 1.
+    normalised
+        Whether the signal was divided by a statistic of its own and not multiplied since.
     """
 
     root: int
     gate: int = 0
     statistic: int | None = None
     softmax: int | None = None
+    normalised: bool = False
 
 
 @dataclass(frozen=True)

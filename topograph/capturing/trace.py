@@ -93,6 +93,12 @@ def shape_of(node: fx.Node) -> tuple[int, ...]:
     return tuple(int(size) for size in node.meta["val"].shape)
 
 
+def is_whole(node: fx.Node) -> bool:
+    """Whether a node's value holds whole numbers or truth values."""
+    kind = node.meta["val"].dtype
+    return not bool(kind.is_floating_point or kind.is_complex)
+
+
 def scope_of(node: fx.Node) -> tuple[str, str]:
     """Return qualified name and class name of the module in which ``node`` is computed."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())

@@ -30,6 +30,8 @@ READDRESSING = packets(
 
 #: Two elements become one complex number.
 PAIRING = packets("view_as_complex")
+#: Of these, those whose result has the same elements in the same places.
+ALIASES = packets("clone contiguous detach alias lift_fresh_copy")
 
 #: The result holds elements of a list of tensors.
 JOINING = packets("cat stack concat concatenate hstack vstack")
@@ -139,6 +141,12 @@ GATES = {
     **dict.fromkeys(packets("sigmoid hardsigmoid softmax _softmax"), 2),
     **dict.fromkeys(packets("tanh softsign"), 1),
 }
+
+#: Activation functions. Of two factors of which one is directly the result of such a function, that
+#: one is the gate of a gated linear unit (SwiGLU, GEGLU, ReGLU).
+ACTIVATIONS = packets(
+    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish softplus sigmoid tanh"
+)
 
 #: Clips: gates of rank 1 where a constant was added first (a hard sigmoid written out).
 CLIPS = packets("hardtanh relu6 clamp clamp_max")

@@ -1,4 +1,4 @@
-"""Which model a user means by ``"torchvision:resnet50"``, ``"pwmpr:resnet32"`` or a callable."""
+"""Which model a user means by ``"torchvision:resnet50"``, ``"transformers:gpt2"`` or a callable."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import torch
 from torch import nn
 
 from topograph.errors import TopographError
+from topograph.inspection.transformer_models import transformers_model
 
 ModelSpec = nn.Module | Callable[[], nn.Module] | str
 
-_FORMS = '"pwmpr:resnet32", "torchvision:resnet50", "timm:resnet50" or "package.module:callable"'
+_FORMS = (
+    '"pwmpr:resnet32", "torchvision:resnet50", "timm:resnet50", "transformers:gpt2" or '
+    '"package.module:callable"'
+)
 
 
 def build_model(spec: ModelSpec) -> nn.Module:
@@ -24,10 +28,11 @@ def build_model(spec: ModelSpec) -> nn.Module:
     ----------
     spec
         A module (returned as it is), a callable without required arguments that returns one, or
-        ``"source:name"``: a network of pwmpr, torchvision or timm by its name there, or a callable
-        by its import path; either may be followed by literal arguments,
-        ``"pwmpr:resnet20(shortcut='B', classes=100)"``. Weights are random; PyTorch's random state
-        is left as it was.
+        ``"source:name"``: a network of pwmpr, torchvision or timm by its name there, a class or
+        model type of transformers, or a callable by its import path; each may be followed by
+        literal arguments, ``"pwmpr:resnet20(shortcut='B', classes=100)"``, which for transformers
+        are those of the configuration. Weights are random; PyTorch's random state is left as it
+        was.
 
     Raises
     ------
@@ -87,6 +92,13 @@ def _by_name(spec: str) -> Callable[[], Any]:
     if source == "timm":
         create_model = _attribute("timm", "create_model", spec)
         return lambda: create_model(name, pretrained=False, **keywords)
+    if source == "transformers":
+        if arguments:
+            raise TopographError(
+                f'model "{spec}" gives settings without their names',
+                'write e.g. "transformers:GPT2LMHeadModel(n_layer=2)"',
+            )
+        return lambda: transformers_model(name, keywords, spec)
     found = _attribute(source, name, spec)
     return lambda: found(*arguments, **keywords)
 

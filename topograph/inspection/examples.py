@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from topograph.capturing.undisturbed import undisturbed
 from topograph.errors import TopographError
+from topograph.inspection.declared import declared_examples
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
@@ -29,13 +31,14 @@ def example_of_size(size: Sequence[int]) -> Tensor:
     return torch.zeros(1, *map(int, size))
 
 
-def guess_example(model: nn.Module) -> Tensor:
+def guess_example(model: nn.Module) -> Tensor | dict[str, Tensor]:
     """Return an example input that ``model`` runs on, of one sample.
 
-    The first convolutions, linear layers, embeddings and recurrent layers say how many channels
-    or features there are; usual sizes are tried, without computing anything, until one fits. A
-    network that takes images of any size is given 32×32 if its first convolution keeps the
-    resolution, and 224×224 if it lowers it.
+    A model that declares its inputs, with a ``main_input_name`` and a ``config``, is asked first;
+    it may take several, by name. For others the first convolutions, linear layers, embeddings and
+    recurrent layers say how many channels or features there are; usual sizes are tried, without
+    computing anything, until one fits. A network that takes images of any size is given 32×32 if
+    its first convolution keeps the resolution, and 224×224 if it lowers it.
 
     Raises
     ------
@@ -48,6 +51,12 @@ def guess_example(model: nn.Module) -> Tensor:
     (1, 784)
     """
     tried: list[tuple[int, ...]] = []
+    declared = list(declared_examples(model))
+    for computed in (False, True):  # some operators have no shapes without values
+        for named in declared:
+            tried.extend(tuple(value.shape) for value in named.values() if not computed)
+            if _runs(model, named, computed):
+                return named
     for module in _likely_first(model):
         for example in _candidates(module):
             if tuple(example.shape) in tried:
@@ -113,21 +122,33 @@ def _candidates(module: nn.Module) -> Iterator[Tensor]:
                 yield torch.zeros(1, channels, side, side)
 
 
-def _runs(model: nn.Module, example: Tensor) -> bool:
-    """Whether the forward gets through, on tensors that have shapes and no values."""
+def _runs(model: nn.Module, example: Tensor | Mapping[str, Tensor], computed: bool = False) -> bool:
+    """Whether the forward gets through, on tensors that have shapes and no values.
+
+    With ``computed`` they have values, and the model really runs.
+    """
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     level = logger.level
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    inside = contextlib.nullcontext() if computed else mode
     try:
         logger.setLevel(logging.CRITICAL + 1)  # it prints a traceback for every wrong guess
-        with warnings.catch_warnings(), undisturbed(model), torch.no_grad(), mode:
+        with warnings.catch_warnings(), undisturbed(model), torch.no_grad(), inside:
             warnings.simplefilter("ignore")
-            model(_fake(mode, example))
+            if isinstance(example, Tensor):
+                model(_fake(mode, example))
+            else:
+                given = dict(example) if computed else _each_fake(mode, example)
+                model(**given)
     except Exception:
         return False
     finally:
         logger.setLevel(level)
     return True
+
+
+def _each_fake(mode: FakeTensorMode, example: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: _fake(mode, value) for name, value in example.items()}
 
 
 def _fake(mode: FakeTensorMode, example: Tensor) -> Any:

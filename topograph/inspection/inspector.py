@@ -58,9 +58,9 @@ def inspect(
     model
         What the weights belong to, where they come alone and are not recognised by their names
         and shapes: a module, a callable that returns one, or ``"pwmpr:resnet32"``,
-        ``"torchvision:resnet50"``, ``"timm:…"``, ``"package.module:callable"``. A module that is
-        given holds the checkpoint's values while it is looked at and its own afterwards; it is
-        neither copied nor changed.
+        ``"torchvision:resnet50"``, ``"timm:…"``, ``"transformers:gpt2"``,
+        ``"package.module:callable"``. A module that is given holds the checkpoint's values while
+        it is looked at and its own afterwards; it is neither copied nor changed.
     example_input
         A batch of one sample, a tuple of positional or a dict of keyword arguments; None guesses
         one from the first layers, and the report says which.
@@ -158,8 +158,19 @@ def _example(subject: Subject, given: Any) -> tuple[Any, bool]:
         return given, False
     guessed = subject.example is None
     example = guess_example(subject.model) if subject.example is None else subject.example
-    place = next(subject.model.parameters(), example).device
-    return example.to(place), guessed
+    weight = next(subject.model.parameters(), None)
+    return (example if weight is None else _moved(example, weight.device)), guessed
+
+
+def _moved(example: Any, device: torch.device) -> Any:
+    """Return an example of whatever kind with its tensors on a device."""
+    if isinstance(example, Tensor):
+        return example.to(device)
+    if isinstance(example, Mapping):
+        return {name: _moved(value, device) for name, value in example.items()}
+    if isinstance(example, (tuple, list)):
+        return type(example)(_moved(value, device) for value in example)
+    return example
 
 
 def _report(

@@ -155,6 +155,10 @@ def _everything(coverage: Coverage, folded: list[str]) -> str:
     """Return all that the graph leaves out by name, in a fold, where lines stand for several."""
     names = [f"{text(name)}: {text(reason)}" for name, reason in coverage.missing]
     names += [f"{text(module or name)}: {text(why)}" for name, module, why in coverage.opaque]
+    names += [
+        f"{text(name)}: {left:,} of {rows:,} rows are queries, keys or gates"
+        for name, left, rows in coverage.partly
+    ]
     every = [*folded, *names, *map(text, coverage.notes)]
     if len(every) <= _REASONS and not folded:
         return ""
