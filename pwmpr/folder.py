@@ -17,9 +17,12 @@ Everything that must be whole is replaced all or nothing.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -52,7 +55,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
         self._is_new = False
-        self._metrics: TextIO | None = None
+        self._metrics: FileIO | None = None
         self._lock: TextIO | None = None
 
     @classmethod
@@ -157,11 +160,27 @@ class RunFolder:
         return self._read_json("settings.json")
 
     def add_history(self, row: Mapping[str, Any]) -> None:
-        """Append a row to metrics.jsonl and flush it."""
-        if self._metrics is None:
-            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
-        self._metrics.write(json.dumps(row) + "\n")
-        self._metrics.flush()
+        """Append a row to metrics.jsonl and flush it.
+
+        Raises
+        ------
+        TopographError
+            If it cannot be written, as on a full disk.
+        """
+        path = self.path / "metrics.jsonl"
+        try:
+            if self._metrics is None:
+                # Unbuffered: a row that did not fit is not tried again when the file is closed.
+                self._metrics = path.open("ab", buffering=0)
+            line = (json.dumps(row) + "\n").encode()
+            if self._metrics.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise TopographError(
+                f"{path} cannot be written ({error.strerror})",
+                f"make room or check permissions; pwmpr.resume({str(self.path)!r}) goes on from "
+                "the last checkpoint",
+            ) from error
 
     def set_history(self, rows: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl, as after going back to a checkpoint."""
@@ -171,7 +190,13 @@ class RunFolder:
         self._write_lines("metrics.jsonl", rows)
 
     def history(self) -> list[dict[str, Any]]:
-        """Return the rows of metrics.jsonl; a torn last line is left out."""
+        """Return the rows of metrics.jsonl; a torn last line is left out.
+
+        Raises
+        ------
+        TopographError
+            If another line is damaged.
+        """
         return self._read_lines("metrics.jsonl")
 
     def write_result(self, values: Mapping[str, Any]) -> None:
@@ -269,11 +294,18 @@ class RunFolder:
         if not path.is_file():
             return []
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        lines = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines[:-1], start=1):  # what has no end was torn by a kill
             try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError("it is no JSON object")
+            except ValueError as error:
+                raise TopographError(
+                    f"line {number} of {path} cannot be read ({error})",
+                    "restore the file; in an unfinished run, pwmpr resume writes it anew",
+                ) from None
+            rows.append(row)
         return rows
 
 

@@ -206,8 +206,15 @@ class RunResult:
 
         snapshots = Snapshots(folder)
         stopping = summary["stopping"]
+        history = folder.history()
+        if len(history) != summary["epochs"]:
+            raise TopographError(
+                f"{folder.path / 'metrics.jsonl'} has {len(history)} whole lines; expected "
+                f"{summary['epochs']}, one an epoch",
+                "restore the file, or start the run again",
+            )
         return cls(
-            history=pd.DataFrame(folder.history(), columns=list(HISTORY_COLUMNS)),
+            history=pd.DataFrame(history, columns=list(HISTORY_COLUMNS)),
             density=summary["density"],
             accuracy=_number(summary["accuracy"]),
             cost=summary["cost"],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import numbers
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pwmpr.method import method_named
 from pwmpr.recipe import recipe_settings, stated_by
 from pwmpr.result import RunResult
 from pwmpr.settings import Settings
-from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options
+from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options, versions
 from pwmpr.training.display import Display
 from pwmpr.training.group import Group, is_several, join, leave
 from pwmpr.training.machine import choose_machine, find_device
@@ -168,6 +169,12 @@ def resume(
     TopographError
         If the folder holds no run, another process is writing it, no checkpoint is whole, or
         model or data are not those of the run.
+
+    Warns
+    -----
+    UserWarning
+        If torch, Python or this package have another version than when the run began: it goes on,
+        but its bits may differ.
     """
     opened = RunFolder.open(folder)
     if opened.finished:
@@ -191,6 +198,7 @@ def resume(
             f"the data are {parts.description}; the run in {opened.path} has {described['data']}",
             "resume with the data that the run was started with",
         )
+    _say_other_versions(opened.path, described.get("versions", {}))
     with joined(settings) as group:
         if not group.first:
             opened = ReadOnlyFolder(opened.path)
@@ -269,6 +277,22 @@ def joined(settings: Settings) -> Iterator[Group]:
         yield group
     finally:
         leave(group)
+
+
+def _say_other_versions(folder: Path, begun_with: Mapping[str, str]) -> None:
+    """Warn where a run goes on with other versions than it began with: bits may differ."""
+    here = versions()
+    other = [
+        f"{name} {begun_with[name]} (now {here[name]})"
+        for name in here
+        if begun_with.get(name, here[name]) != here[name]
+    ]
+    if other:
+        warnings.warn(
+            f"the run in {folder} was begun with {', '.join(other)}; it goes on, and may come to "
+            "other bits than without the stop",
+            stacklevel=3,
+        )
 
 
 def _made(path: Path, group: Group) -> RunFolder:

@@ -127,11 +127,16 @@ def describe(trainer: Trainer, options: dict[str, Any], parts: Parts) -> dict[st
         },
         "data": parts.description,
         "machine": trainer.machine.to_dict() | {"processes": trainer.group.size},
-        "versions": {
-            "topograph": pwmpr.__version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run's bits may depend on."""
+    return {
+        "topograph": pwmpr.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
     }
 
 

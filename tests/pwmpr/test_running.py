@@ -413,3 +413,96 @@ def test_fashion_mnist_and_cifar_recipes_run_on_the_real_files(data_root, tmp_pa
         assert result.summary["steps"] == iterations
         assert 0.05 < result.accuracy < 1
         assert ("JPEG" in repr(result)) == (folder == "cifar10")
+
+
+# another version, a full disk, a damaged history
+
+
+def stopped_run(folder: Path, monkeypatch: pytest.MonkeyPatch, saves: int = 2) -> None:
+    from pwmpr.checkpoints import Checkpoints
+
+    save, count = Checkpoints.save, [0]
+
+    def save_and_die(self: Checkpoints, state: dict) -> None:
+        save(self, state)
+        count[0] += 1
+        if count[0] == saves:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_die)
+        with pytest.raises(Killed):
+            pwmpr.run("digits", out=folder, density=0.08, **QUICK)
+
+
+def test_a_run_that_goes_on_with_another_version_says_so(tmp_path, monkeypatch):
+    import json
+
+    whole = pwmpr.run("digits", out=tmp_path / "whole", density=0.08, **QUICK)
+    stopped_run(tmp_path / "r", monkeypatch)
+    path = tmp_path / "r" / "settings.json"
+    described = json.loads(path.read_text())
+    described["versions"]["torch"] = "2.10.0"
+    path.write_text(json.dumps(described))
+    with pytest.warns(UserWarning, match=r"begun with torch 2\.10\.0 \(now"):
+        resumed = pwmpr.resume(tmp_path / "r")
+    assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize("room", [200, 900, 4_000, 9_000])
+def test_a_full_disk_ends_the_run_with_an_error_and_room_lets_it_go_on(tmp_path, room):
+    """No file may grow past ``room`` bytes: rows, masks and checkpoints meet it in turn."""
+    resource = pytest.importorskip("resource")
+    whole = pwmpr.run("digits", out=tmp_path / "whole", density=0.08, **QUICK)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(TopographError, match=r"cannot be written"):
+            pwmpr.run("digits", out=tmp_path / "r", density=0.08, **QUICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    if (tmp_path / "r" / "settings.json").exists():
+        assert_same(pwmpr.resume(tmp_path / "r"), whole)
+    else:  # nothing had been trained, and nothing was left behind
+        assert not (tmp_path / "r").exists()
+
+
+def test_a_history_that_cannot_grow_is_a_stated_error_and_resume_goes_on(tmp_path, monkeypatch):
+    import errno
+
+    from pwmpr.folder import RunFolder
+
+    class Full:
+        def write(self, content: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None: ...
+
+    whole = pwmpr.run("digits", out=tmp_path / "whole", density=0.08, **QUICK)
+    add, rows = RunFolder.add_history, [0]
+
+    def third_fails(folder: RunFolder, row: dict) -> None:
+        rows[0] += 1
+        if rows[0] == 3:
+            folder._metrics.close()
+            folder._metrics = Full()
+        add(folder, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "add_history", third_fails)
+        with pytest.raises(TopographError, match=r"metrics\.jsonl cannot be written.*No space"):
+            pwmpr.run("digits", out=tmp_path / "r", density=0.08, **QUICK)
+    assert_same(pwmpr.resume(tmp_path / "r"), whole)
+
+
+def test_a_damaged_history_is_never_a_shorter_one(tmp_path):
+    result = pwmpr.run("digits", out=tmp_path / "r", density=0.08, **QUICK)
+    path = result.folder / "metrics.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join(lines)[:-1])
+    with pytest.raises(TopographError, match=r"has \d+ whole lines; expected"):
+        pwmpr.load(result.folder)
+    lines[1] = lines[1][:20]
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(TopographError, match=r"line 2 of .*metrics\.jsonl cannot be read"):
+        pwmpr.load(result.folder)
