@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import numbers
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from pwmpr.data.parts import Parts, prepare_parts
 from pwmpr.folder import ReadOnlyFolder, RunFolder
+from pwmpr.logs import Log, Logs, open_logs
 from pwmpr.method import method_named
 from pwmpr.recipe import recipe_settings, stated_by
 from pwmpr.result import RunResult
@@ -36,6 +37,7 @@ def run(
     loss: Loss | None = None,
     out: str | Path | None = None,
     progress: bool | None = None,
+    log_to: str | Log | Iterable[str | Log] = (),
     **settings: Any,
 ) -> RunResult:
     """Train one network from start masks to its final density, and keep everything.
@@ -58,6 +60,9 @@ def run(
         with a number behind it if that exists.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal and in a notebook.
+    log_to : optional
+        ``"tensorboard"``, ``"wandb"``, an object with the methods of `pwmpr.logs.Log`, or several
+        of them: they get the settings and every row of the history beside ``metrics.jsonl``.
     settings
         Any other setting of `pwmpr.settings.Settings`: ``method``, ``seed``, ``density``,
         ``data_dir``, ``epochs``, ``batch``, ``lr``, ``device``, …
@@ -104,7 +109,9 @@ def run(
     with joined(wanted) as group:
         path = Path(group.told(str(_free_folder(wanted) if out is None else out))).expanduser()
         folder = _made(path, group)
-        return _carry_out(wanted, model, parts, loss, folder, progress, group, resumed=False)
+        return _carry_out(
+            wanted, model, parts, loss, folder, progress, log_to, group, resumed=False
+        )
 
 
 def resolve(recipe: str | None = None, **settings: Any) -> Settings:
@@ -147,6 +154,7 @@ def resume(
     test: Any = None,
     loss: Loss | None = None,
     progress: bool | None = None,
+    log_to: str | Log | Iterable[str | Log] = (),
 ) -> RunResult:
     """Go on where a run stopped, to the result that it would have had.
 
@@ -156,7 +164,7 @@ def resume(
         The folder of a run. A finished one is loaded.
     model, train, validation, test, loss : optional
         What the run was started with, if they were one's own.
-    progress : bool, optional
+    progress, log_to : optional
         As in `run`.
 
     Returns
@@ -202,7 +210,9 @@ def resume(
     with joined(settings) as group:
         if not group.first:
             opened = ReadOnlyFolder(opened.path)
-        return _carry_out(settings, model, parts, loss, opened, progress, group, resumed=True)
+        return _carry_out(
+            settings, model, parts, loss, opened, progress, log_to, group, resumed=True
+        )
 
 
 def load(folder: str | Path, model: nn.Module | None = None) -> RunResult:
@@ -217,11 +227,12 @@ def _carry_out(
     loss: Loss | None,
     folder: RunFolder,
     progress: bool | None,
+    log_to: str | Log | Iterable[str | Log],
     group: Group,
     *,
     resumed: bool,
 ) -> RunResult:
-    display = Display(progress if group.first else False)
+    display, logs = Display(progress if group.first else False), Logs()
     try:
         if settings.iterations is None and settings.epochs is None:
             raise TopographError(
@@ -242,6 +253,9 @@ def _carry_out(
         with machine.active(), group.guard(folder.path):
             trainer = assemble(settings, model, parts, loss, folder, machine, group)
             trainer.progress_bar = display
+            if group.first:
+                trainer.logs = logs = open_logs(log_to, folder.path)
+                logs.settings(settings.to_dict())
             if not resumed:
                 folder.write_settings(describe(trainer, options, parts))
             trainer.run()
@@ -252,6 +266,7 @@ def _carry_out(
             folder.discard()
         raise
     finally:
+        logs.close()
         display.close()
         folder.close()
     return RunResult.gather(folder, settings, summary, model)

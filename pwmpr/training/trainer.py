@@ -15,6 +15,7 @@ from pwmpr.attach import Attached
 from pwmpr.cost import Ledger
 from pwmpr.data.batches import Batches
 from pwmpr.folder import RunFolder
+from pwmpr.logs import Logs
 from pwmpr.masks import Masks
 from pwmpr.seeds import derive
 from pwmpr.settings import Settings
@@ -94,6 +95,7 @@ class Trainer:
         self.group = group or Group()
         self.network = self.group.wrap(model)
         self.progress_bar = progress_bar
+        self.logs = Logs()
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.snapshots: list[dict[str, Any]] = []
@@ -308,6 +310,7 @@ class Trainer:
         }
         self.history.append(row)
         self.folder.add_history(row)
+        self.logs.row(row)
         self.strategy.after_epoch(self)
         if now.epoch % self.settings.checkpoint_epochs == 0 or self._stage_is_over():
             self._save()
