@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pwmpr
+from pwmpr import recipefile
 from pwmpr.method import methods
 from pwmpr.options import descriptions, parse
 from pwmpr.recipe import recipe_settings, recipes
@@ -69,7 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Train one network by a recipe, from start masks to its final density.",
         allow_abbrev=False,
     )
-    run.add_argument("recipe", help=", ".join(recipes()))
+    run.add_argument("recipe", help="a YAML file of settings, or one of " + ", ".join(recipes()))
+    run.add_argument(
+        "--print-settings", action="store_true", help="print all settings as YAML and do nothing"
+    )
+    run.add_argument(
+        "--log-to", action="append", default=[], metavar="NAME", help="tensorboard, wandb"
+    )
     run.add_argument("--out", metavar="DIR", help="the run's folder, new (default: under runs/)")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
     settings = run.add_argument_group("settings (defaults are the recipe's)")
@@ -135,7 +142,8 @@ def _unknown(rest: list[str], command: str) -> str:
 
 
 def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    recipe_settings(options.recipe)
+    if not recipefile.is_file(options.recipe):
+        recipe_settings(options.recipe)
     changes: dict[str, Any] = {}
     for name in NAMES:
         text = getattr(options, f"set_{name}", None)
@@ -144,9 +152,21 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
                 changes[name] = parse(name, text)
             except TopographError as error:
                 parser.error(error.problem)
-    from pwmpr.running import run
+    from pwmpr.running import resolve, run
 
-    result = run(options.recipe, out=options.out, progress=_progress(options), **changes)
+    text = recipefile.as_text(resolve(options.recipe, **changes))
+    if options.print_settings:
+        print(text, end="")
+        return 0
+    if sys.stderr.isatty() and not options.quiet:
+        print(text, file=sys.stderr)
+    result = run(
+        options.recipe,
+        out=options.out,
+        progress=_progress(options),
+        log_to=options.log_to,
+        **changes,
+    )
     return _print(result)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from pwmpr import recipefile
 from pwmpr.data.parts import Parts, prepare_parts
 from pwmpr.folder import ReadOnlyFolder, RunFolder
 from pwmpr.logs import Log, Logs, open_logs
@@ -45,8 +46,9 @@ def run(
     Parameters
     ----------
     recipe : str, optional
-        A recipe by name (`pwmpr.recipes`). Without one, ``model``, ``train`` and ``epochs`` (or
-        ``iterations``) are needed.
+        A recipe by name (`pwmpr.recipes`), or a YAML file of settings (``"mine.yaml"``), whose
+        ``recipe`` names the one that it starts from; what is said here wins. Without one,
+        ``model``, ``train`` and ``epochs`` (or ``iterations``) are needed.
     model : nn.Module or str, optional
         A network of one's own, trained in place; or a name for `pwmpr.models.build`.
     train, validation, test : optional
@@ -127,6 +129,11 @@ def resolve(recipe: str | None = None, **settings: Any) -> Settings:
     >>> resolve("digits", method="rigl", density=0.1).start
     'erk'
     """
+    if recipefile.is_file(recipe):
+        settings = recipefile.read(str(recipe)) | settings
+        recipe = settings.pop("recipe", None)
+        if recipe == Settings().recipe:
+            recipe = None
     wanted = recipe_settings(recipe) if recipe is not None else Settings()
     wanted = wanted.with_changes(**settings)
     stated = {*settings, *(stated_by(recipe) if recipe is not None else ())}
