@@ -78,7 +78,8 @@ class Sweep:
         """A row a run.
 
         ``folder``, ``status``, ``error``, ``attempts``; ``recipe``, ``method``, ``seed`` and every
-        setting in which the finished runs differ; ``density``, ``count``, ``accuracy``,
+        setting in which the finished runs differ (``set_density`` is the density that was asked
+        for, as setting and result have one name); ``density``, ``count``, ``accuracy``,
         ``accuracy_on``, ``cost``, ``epochs``, ``seconds`` of the finished ones.
         """
         import pandas as pd
@@ -106,7 +107,8 @@ class Sweep:
                 chosen.append(name)
         frame = pd.DataFrame(rows)
         for place, name in enumerate(chosen):
-            frame.insert(1 + place, name, [held.get(name) for held in settings])
+            column = f"set_{name}" if name in frame else name
+            frame.insert(1 + place, column, [held.get(name) for held in settings])
         return frame
 
     def __str__(self) -> str:

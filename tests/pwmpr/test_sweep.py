@@ -120,6 +120,15 @@ def test_a_sweep_gives_the_runs_that_one_by_one_would_give_and_keeps_them(tmp_pa
     )
 
 
+def test_settings_that_differ_are_columns_beside_results_of_the_same_name(tmp_path):
+    runs = [*small(0, epochs=1), {"recipe": "digits", "method": "dense", "epochs": 2}]
+    frame = sweep(runs, workers=1, out=tmp_path).frame
+    assert frame["density"].tolist() == [0.1, 1.0]
+    assert frame["set_density"].iloc[0] == 0.1
+    assert frame["set_density"].isna().iloc[1]
+    assert frame["set_epochs"].tolist() == frame["epochs"].tolist() == [1, 2]
+
+
 def test_one_run_that_fails_ends_no_other_and_says_why(tmp_path):
     runs = [*small(0), *small(1, lr=1e30), *small(2)]
     found = sweep(runs, workers=1, out=tmp_path)
