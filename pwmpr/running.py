@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import numbers
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from pwmpr.result import RunResult
 from pwmpr.settings import Settings
 from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options, versions
 from pwmpr.training.display import Display
-from pwmpr.training.group import Group, is_several, join, leave
+from pwmpr.training.group import Group, is_several, join
 from pwmpr.training.machine import choose_machine, find_device
 from pwmpr.training.objectives import Loss
 from topograph.errors import TopographError
@@ -108,12 +107,10 @@ def run(
         settings["data"] = ""
     wanted = resolve(recipe, **settings)
     parts = prepare_parts(wanted, train, validation, test)
-    with joined(wanted) as group:
-        path = Path(group.told(str(_free_folder(wanted) if out is None else out))).expanduser()
-        folder = _made(path, group)
-        return _carry_out(
-            wanted, model, parts, loss, folder, progress, log_to, group, resumed=False
-        )
+    group = joined(wanted)
+    path = Path(group.told(str(_free_folder(wanted) if out is None else out))).expanduser()
+    folder = _made(path, group)
+    return _carry_out(wanted, model, parts, loss, folder, progress, log_to, group, resumed=False)
 
 
 def resolve(recipe: str | None = None, **settings: Any) -> Settings:
@@ -214,12 +211,10 @@ def resume(
             "resume with the data that the run was started with",
         )
     _say_other_versions(opened.path, described.get("versions", {}))
-    with joined(settings) as group:
-        if not group.first:
-            opened = ReadOnlyFolder(opened.path)
-        return _carry_out(
-            settings, model, parts, loss, opened, progress, log_to, group, resumed=True
-        )
+    group = joined(settings)
+    if not group.first:
+        opened = ReadOnlyFolder(opened.path)
+    return _carry_out(settings, model, parts, loss, opened, progress, log_to, group, resumed=True)
 
 
 def load(folder: str | Path, model: nn.Module | None = None) -> RunResult:
@@ -279,9 +274,8 @@ def _carry_out(
     return RunResult.gather(folder, settings, summary, model)
 
 
-@contextlib.contextmanager
-def joined(settings: Settings) -> Iterator[Group]:
-    """Give the group of processes that this one is in, and leave it at the end.
+def joined(settings: Settings) -> Group:
+    """Return the group of processes that this one is in.
 
     Raises
     ------
@@ -294,11 +288,7 @@ def joined(settings: Settings) -> Iterator[Group]:
             "averaged as dense tensors",
             'pass kernels="masked"',
         )
-    group = join(find_device(settings.device))
-    try:
-        yield group
-    finally:
-        leave(group)
+    return join(find_device(settings.device))
 
 
 def _say_other_versions(folder: Path, begun_with: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import hashlib
@@ -119,6 +120,9 @@ class Several(Group):
             if device.type == "cuda":
                 torch.cuda.set_device(device)
             dist.init_process_group(backend, timeout=TIMEOUT)
+            # Kept for the process's next run: connections that are ended and made again may meet
+            # the old ones.
+            atexit.register(_end)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """See `Group`; buffers stay each process's own until `settle`."""
@@ -230,7 +234,9 @@ def join(device: torch.device) -> Group:
     return Several(device) if is_several() else Group()
 
 
-def leave(group: Group) -> None:
-    """End the connections to the others."""
-    if isinstance(group, Several) and group.dist.is_initialized():
-        group.dist.destroy_process_group()
+def _end() -> None:
+    """End the connections to the others, if they are still there."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()

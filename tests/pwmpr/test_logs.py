@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 
 import pytest
@@ -79,4 +80,7 @@ def test_wandb_takes_the_history_without_a_network(tmp_path, monkeypatch):
         pwmpr.run("digits", out=tmp_path / "r", log_to="wandb", **QUICK)
     files = list((tmp_path / "r" / "wandb").glob("offline-run-*/*.wandb"))
     assert len(files) == 1
-    assert b"val_accuracy" in files[0].read_bytes()
+    end = time.monotonic() + 60  # another process of wandb's writes it, in its own time
+    while b"val_accuracy" not in files[0].read_bytes():
+        assert time.monotonic() < end, f"{files[0]} holds no val_accuracy"
+        time.sleep(0.1)

@@ -52,8 +52,12 @@ def torchrun(path: Path, *arguments: object, processes: int = 2, **options) -> s
     )  # fmt: skip
 
 
-def finished(process: subprocess.Popen, seconds: int = 120) -> str:
-    out, err = process.communicate(timeout=seconds)
+def finished(process: subprocess.Popen, seconds: int = 300) -> str:
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     assert process.returncode == 0, err[-3000:]
     return out
 
