@@ -102,3 +102,11 @@ def test_every_page_is_in_the_navigation():
         str(page.relative_to(DOCS)) for page in DOCS.rglob("*") if page.suffix in {".md", ".ipynb"}
     }
     assert names == pages
+
+
+def test_no_blank_line_cuts_a_table_in_two():
+    for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]:
+        lines = ["", *page.read_text(encoding="utf-8").splitlines(), ""]
+        for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+            if line.startswith("|") and not before.strip():
+                assert after.startswith("|--"), f"{page.name}: {line[:60]}"
