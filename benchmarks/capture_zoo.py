@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--every", choices=("model", "family"), default="model")
     parser.add_argument("--limit-seconds", type=float, default=300.0, help="for one model")
     parser.add_argument("--limit-gb", type=float, default=4.0, help="for one model")
-    parser.add_argument("--most-parameters", type=float, default=1e12, help="of a model")
+    parser.add_argument("--most-parameters", type=float, default=math.inf, help="of a model")
     parser.add_argument("--units", type=int, default=8, help="moved by the influence oracle")
     parser.add_argument("--out", type=Path, default=Path("outputs/capture_zoo.jsonl"))
     parser.add_argument("--again", action="store_true", help="measure what is not captured anew")

@@ -9,6 +9,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+#: A program of its own that needs atheris, which few machines have; the suite replays without it.
+collect_ignore = ["fuzz/run.py"]
+
 # The Agg backend needs no screen; set before matplotlib is first imported.
 os.environ.setdefault("MPLBACKEND", "Agg")
 

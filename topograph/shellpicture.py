@@ -51,9 +51,9 @@ def draw(summary: KShellSummary, graph: LayeredGraph, axes: Any = None) -> Figur
         _legend(axes, graph)
         figure: Figure = axes.figure
         return figure
-    from matplotlib.figure import Figure as NewFigure
+    from topograph.picture import Picture
 
-    figure = NewFigure(figsize=(11, 5.2), layout="constrained")
+    figure = Picture(figsize=(11, 5.2), layout="constrained")
     rings, bars = figure.subplots(1, 2, width_ratios=(1.05, 1))
     _rings(rings, summary, graph)
     _histogram(bars, summary, graph)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
+from tqdm import tqdm as plain_bar
 
 if TYPE_CHECKING:
     from pwmpr.training.trainer import Trainer
@@ -26,7 +26,10 @@ class Display:
     def __init__(self, show: bool | None = None) -> None:
         if show is None:
             show = sys.stderr.isatty() or "ipykernel" in sys.modules
-        self._bar = tqdm(unit=" steps", disable=not show, dynamic_ncols=True)
+        bar = plain_bar
+        if show:  # imported here: in a notebook without ipywidgets its import warns
+            from tqdm.auto import tqdm as bar
+        self._bar = bar(unit=" steps", disable=not show, dynamic_ncols=True)
 
     def __call__(self, trainer: Trainer) -> None:
         """Show where the trainer is."""

@@ -229,3 +229,8 @@ class TestDocumentation:
         about = str(Report.__doc__)
         for name in (*report.layers.columns, *report.nodes.columns, *report.summary):
             assert f"``{name}``" in about, name
+
+
+def test_a_figure_shows_itself_in_a_notebook_where_pyplot_was_never_imported(report):
+    formatters = pytest.importorskip("IPython.core.formatters", reason="needs IPython")
+    assert formatters.PNGFormatter()(report.figure()).startswith(b"\x89PNG")

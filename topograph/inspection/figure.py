@@ -20,9 +20,9 @@ _CORE, _LIGHT, _MARK, _SOFT = "#1f5f9e", "#a9c8e6", "#b4501c", "#5a6675"
 
 def draw(report: Report) -> Figure:
     """Return a matplotlib figure of four panels; nothing is shown or saved."""
-    from matplotlib.figure import Figure
+    from topograph.picture import Picture
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Picture(figsize=(11, 7), layout="constrained")
     density, ratio, paths, connections = figure.subplots(2, 2).flat
     _density(density, report)
     _ratio(ratio, report)

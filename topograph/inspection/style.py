@@ -30,13 +30,15 @@ li,p,summary,figcaption{overflow-wrap:anywhere}
 figcaption,.rule{font-size:12.5px}
 .rule{display:block}
 .says li{margin-bottom:5px}
-figure{margin:0}
+figure{margin:0;width:auto;text-align:left}
+figcaption{margin:4px 0;max-width:none;font-style:normal}
 .coverage{border-left:4px solid var(--core);background:var(--tile);padding:8px 14px;margin:12px 0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:8px;
 margin:16px 0}
 .tiles div{background:var(--tile);border-radius:6px;padding:8px 12px;display:flex;
 flex-direction:column-reverse;justify-content:flex-end}
-.tiles dd{margin:0;font-size:20px;font-weight:600}
+.tiles dt,.tiles dd{float:none;width:auto;margin:0;padding:0}
+.tiles dd{font-size:20px;font-weight:600}
 .tiles dt{color:var(--soft);font-size:12.5px;font-weight:400}
 .tiles small{font-size:12.5px;font-weight:400;color:var(--soft)}
 svg{display:block;max-width:100%;height:auto;font:11px system-ui,sans-serif}
@@ -67,9 +69,10 @@ svg .note{fill:var(--mark);paint-order:stroke;stroke:var(--paper);stroke-width:3
 .legend{display:flex;flex-wrap:wrap;gap:2px 18px;padding:0;margin:6px 0;list-style:none;
 font-size:12.5px;color:var(--soft)}
 .legend svg{display:inline-block;vertical-align:-2px;margin-right:5px}
-table{border-collapse:collapse;border:0;font-size:12.5px;width:100%;margin:0;
+table{display:table;border-collapse:collapse;border:0;font-size:12.5px;width:100%;margin:0;
 font-variant-numeric:tabular-nums;table-layout:auto}
-caption{text-align:left;color:var(--soft);padding:0 0 6px;caption-side:top}
+caption{text-align:left;color:var(--soft);background:none;padding:0 0 6px;white-space:normal;
+caption-side:top}
 th,td{padding:3px 6px;text-align:right;border:0;border-bottom:1px solid var(--line);
 white-space:nowrap;background:var(--paper);color:inherit;font-size:inherit;vertical-align:middle;
 max-width:none}
@@ -96,8 +99,8 @@ code{font:12.5px ui-monospace,monospace;overflow-wrap:anywhere;background:none;c
 padding:0}
 """
 
-# Marked twice, the class outweighs what notebooks say of tables, headings and lists.
-_IN = f".{SCOPE}.{SCOPE}"
+# Marked three times, the class outweighs what notebooks and sites say of tables and lists.
+_IN = f".{SCOPE}" * 3
 _PRINT = (
     f"@media print{{{_IN}{{{_LIGHT};max-width:none;padding:0;font-size:10pt}}"
     f"{_IN} .wide{{overflow:visible}}{_IN} .wide svg{{max-width:100%}}"
@@ -120,12 +123,17 @@ _NARROW = (
 def style() -> str:
     """Return the style sheet as an element; nothing in it reaches beyond the report.
 
-    Light and dark go with the system, or with the theme of JupyterLab or VS Code where one is set.
+    Light and dark go with the system, or with the theme of JupyterLab, VS Code or mkdocs-material
+    where one is set.
     """
-    light = f'body[data-jp-theme-light="true"] {_IN},body.vscode-light {_IN}'
+    light = (
+        f'body[data-jp-theme-light="true"] {_IN},body.vscode-light {_IN},'
+        f'body[data-md-color-scheme="default"] {_IN}'
+    )
     dark = (
         f'body[data-jp-theme-light="false"] {_IN},body.vscode-dark {_IN},'
-        f"body.vscode-high-contrast:not(.vscode-high-contrast-light) {_IN}"
+        f"body.vscode-high-contrast:not(.vscode-high-contrast-light) {_IN},"
+        f'body[data-md-color-scheme="slate"] {_IN}'
     )
     rules = "".join(map(_scoped, _RULES.replace("\n", "").split("}")[:-1]))
     return (

@@ -25,9 +25,9 @@ def draw(fit: PowerLawFit, axes: Any = None) -> Figure:
         matplotlib axes to draw into; by default those of a new figure.
     """
     if axes is None:
-        from matplotlib.figure import Figure
+        from topograph.picture import Picture
 
-        axes = Figure(figsize=(5.5, 4), layout="constrained").subplots()
+        axes = Picture(figsize=(5.5, 4), layout="constrained").subplots()
     axes.set(xlabel="degree k", ylabel="part of nodes with degree ≥ k")
     axes.spines[["top", "right"]].set_visible(False)
     if fit.n:
