@@ -35,6 +35,7 @@ def replay(
     given: Mapping[fx.Node, Tensor] | None = None,
     keep: Collection[fx.Node] = (),
     tape: Tape | None = None,
+    again: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> Values:
     """Run the linearised model on an all-ones input.
@@ -54,6 +55,8 @@ def replay(
     tape
         Records what gradients need; the gradients with respect to leaves are kept under the
         operators' names.
+    again
+        Whether the tape makes each leaf anew on the way back, and keeps none.
     dtype
         ``torch.float64`` or ``torch.float32``.
 
@@ -66,6 +69,10 @@ def replay(
     given = given or {}
     tape = tape or Tape(recording=False)
     weights = leaf or partial(_magnitude, binding, dtype)
+
+    def made(op: Operator) -> Tensor | Callable[[], Tensor]:
+        return partial(weights, op) if again else weights(op)
+
     device = _device(plan, binding)
     values: dict[fx.Node, BlockFloat | tuple[BlockFloat, ...]] = {}
     lasting = {*plan.inputs, *plan.outputs, *keep}
@@ -83,7 +90,7 @@ def replay(
         if step.node in given:
             store(step.node, BlockFloat(given[step.node]))
         else:
-            store(step.node, _run(step, binding, values, weights, weighted, tape))
+            store(step.node, _run(step, binding, values, made, weighted, tape))
         for node in plan.last_use.get(index, ()):
             del values[node]
     return found
@@ -93,7 +100,7 @@ def _run(
     step: Step,
     binding: Binding,
     values: Mapping[fx.Node, BlockFloat | tuple[BlockFloat, ...]],
-    weights: Callable[[Operator], Tensor],
+    weights: Callable[[Operator], Tensor | Callable[[], Tensor]],
     weighted: Weighted | None,
     tape: Tape,
 ) -> BlockFloat | tuple[BlockFloat, ...]:

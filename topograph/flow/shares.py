@@ -23,8 +23,7 @@ def shares(
     layout: Layout,
     values: Mapping[fx.Node, BlockFloat],
     gradients: Mapping[fx.Node, BlockFloat],
-    uses: Mapping[str, BlockFloat],
-    leaf: Callable[[Operator], Tensor],
+    tokens: Callable[[Operator], BlockFloat],
     total: BlockFloat,
 ) -> dict[str, Tensor]:
     """Return group name to the nodes' shares C/R, float64 on the CPU.
@@ -35,8 +34,8 @@ def shares(
         The groups and where their nodes are read off.
     values, gradients
         By the nodes of the traced graph; a site that is in neither lies on no path.
-    uses, leaf
-        Name of a weighted operator to the gradient with respect to its leaf, and the leaf.
+    tokens
+        What :func:`of_tokens` says of an embedding.
     total
         R, of one element.
     """
@@ -50,7 +49,7 @@ def shares(
         site = layout.sites.get(name)
         if site is None and group.start in tables:
             op = tables[group.start]
-            part = _of_tokens(op, leaf(op), uses[op.name])
+            part = tokens(op)
         elif site is not None and site.node in values and site.node in gradients:
             part = _of_site(site, values[site.node], gradients[site.node], group.size)
         if float(total.mantissa):
@@ -61,7 +60,7 @@ def shares(
     return found
 
 
-def _of_tokens(op: Operator, leaf: Tensor, gradient: BlockFloat) -> BlockFloat:
+def of_tokens(op: Operator, leaf: Tensor, gradient: BlockFloat) -> BlockFloat:
     """Return Σ |θ| S over the row of each token: all of its paths begin in that row."""
     rows = (op.readdress(leaf) * op.readdress(gradient.mantissa)).sum(1, dtype=torch.float64)
     return BlockFloat(rows.cpu(), gradient.exponent)

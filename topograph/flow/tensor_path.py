@@ -18,7 +18,7 @@ from topograph.errors import TopographError
 from topograph.flow.blockfloat import ZERO_EXPONENT, BlockFloat, added, aligned, normalised, shift_
 from topograph.flow.precision import exact_arithmetic
 from topograph.flow.replay import replay
-from topograph.flow.shares import at_nodes, shares
+from topograph.flow.shares import at_nodes, of_tokens, shares
 from topograph.flow.tape import Tape
 
 if TYPE_CHECKING:
@@ -43,9 +43,13 @@ class PathFlow:
         S(i, j) = φ(i) ψ(j) of every weight position, present or missing, summed over the places
         it is used at, times one factor for all parameters that brings the largest near 1
         (``log S = log(scores) + log_scale``). Adding a weight w raises R by w S for w > 0. Weights
-        that no path runs through (query and key projections, gates) have no entry.
+        that no path runs through (query and key projections, gates) have no entry. Empty with
+        ``scores=False``.
     share
         Group name to the float64 shares C/R of its nodes, 0 to 1, summed over positions.
+    passed
+        Name of a use of a weight (as in ``graph.operators``) to the part of R on paths over it,
+        Σ S |θ| / R.
     log_total
         log R, natural; -inf where no path is left.
     log_scale
@@ -60,6 +64,7 @@ class PathFlow:
 
     scores: Mapping[str, Tensor] = field(repr=False)
     share: Mapping[str, Tensor] = field(repr=False)
+    passed: Mapping[str, float] = field(repr=False)
     log_total: float
     log_scale: float
     inputs: tuple[str, ...]
@@ -78,6 +83,7 @@ def path_flow(
     weights: Mapping[str, Tensor] | None = None,
     opaque: str = "group",
     tokens: str = "merge",
+    scores: bool = True,
 ) -> PathFlow:
     """Sum path weights through a model's tensors: the tensor path.
 
@@ -106,12 +112,16 @@ def path_flow(
         within 3e-6) and again in float64 if float32 does not hold their range.
     weights
         Values of parameters and buffers by name, for a model that does not hold them, as in
-        :func:`topograph.capture`. All |θ| are held in ``dtype`` meanwhile, and the scores.
+        :func:`topograph.capture`. They are read one at a time with ``scores=False``.
     opaque
         What becomes of operators without a rule, or whose reads depend on the data: ``"group"``,
         an even average of all that they may depend on, or ``"refuse"``.
     tokens
         The groups of ``share``: ``"merge"`` or ``"split"``, as in :func:`topograph.capture`.
+    scores
+        Whether scores are wanted: all |θ| are held in ``dtype`` meanwhile, and as many scores.
+        Without, each |θ| is made where it is needed, once forward and once backward, and memory
+        holds one layer and the activations.
 
     Returns
     -------
@@ -143,22 +153,14 @@ def path_flow(
     >>> (flow.scores["0.weight"] * math.exp(flow.log_scale)).tolist()
     [[3.0, 3.0], [1.0, 1.0]]
     """
-    check_choice(norm, "norm", ("identity", "scale"))
     if dtype not in (None, torch.float32, torch.float64):
         raise TopographError(
             f"dtype is {dtype!r}; expected torch.float64, torch.float32 or None",
             "leave dtype out: the model's size decides",
         )
-    # The layout is built on this package's plans, so it is imported when it is first needed.
-    from topograph.capturing.layout import layout
-
-    traced = trace(model, example_input)
-    steps = plan(traced, norm)
-    check_opaque(steps, opaque)
-    binding = Binding(traced, model, masks, weights)
-    groups = layout(traced, binding, norm=norm, tokens=tokens)
-    for attempt in _types(steps, dtype):
-        flow = _flow(steps, binding, groups, attempt)
+    prepared = _prepare(model, example_input, masks, norm, weights, opaque, tokens)
+    for attempt in _types(prepared[0], dtype):
+        flow = _flow(*prepared, attempt, scores)
         if flow is not None:
             return flow
     raise TopographError(
@@ -168,6 +170,49 @@ def path_flow(
         if attempt is torch.float32
         else "look for weights that are many powers of ten larger or smaller than their neighbours",
     )
+
+
+def lying_on_paths(
+    model: nn.Module,
+    example_input: ExampleInput,
+    masks: Masks | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Return group name to a bool tensor: whether a chain of kept weights passes each node.
+
+    The chain joins the node to both an input and an output, whatever the weights' values: it is
+    what carries path weight when every kept weight is 1. Weights are read as in
+    :func:`path_flow` without scores.
+    """
+    prepared = _prepare(model, example_input, masks, "identity", weights, "group", "merge")
+    for attempt in _types(prepared[0], None):
+        flow = _flow(*prepared, attempt, scores=False, ones=True)
+        if flow is not None:
+            return {name: share > 0 for name, share in flow.share.items()}
+    raise TopographError(
+        "the numbers of paths in one tensor of the model span more than the range of float64",
+        "pass masks that keep more weights",
+    )
+
+
+def _prepare(
+    model: nn.Module,
+    example_input: ExampleInput,
+    masks: Masks | None,
+    norm: str,
+    weights: Mapping[str, Tensor] | None,
+    opaque: str,
+    tokens: str,
+) -> tuple[Plan, Binding, Layout]:
+    # The layout is built on this package's plans, so it is imported when it is first needed.
+    from topograph.capturing.layout import layout
+
+    check_choice(norm, "norm", ("identity", "scale"))
+    traced = trace(model, example_input)
+    steps = plan(traced, norm)
+    check_opaque(steps, opaque)
+    binding = Binding(traced, model, masks, weights)
+    return steps, binding, layout(traced, binding, norm=norm, tokens=tokens)
 
 
 def _types(steps: Plan, dtype: torch.dtype | None) -> list[torch.dtype]:
@@ -182,24 +227,50 @@ def _types(steps: Plan, dtype: torch.dtype | None) -> list[torch.dtype]:
     return [torch.float32, torch.float64]
 
 
-def _flow(steps: Plan, binding: Binding, groups: Layout, dtype: torch.dtype) -> PathFlow | None:
-    """Return the flow computed in ``dtype``, or None if that does not hold its range."""
+def _flow(
+    steps: Plan,
+    binding: Binding,
+    groups: Layout,
+    dtype: torch.dtype,
+    scores: bool,
+    ones: bool = False,
+) -> PathFlow | None:
+    """Return the flow computed in ``dtype``, or None if that does not hold its range.
+
+    With ``ones``, every kept weight is 1.
+    """
     nodes = list(dict.fromkeys([*steps.inputs, *(site.node for site in groups.sites.values())]))
     leaves: dict[fx.Node, Tensor] = {}
+    tables = {op.name: op for op in steps.operators if op.kind == "embedding"}
 
     def leaf(op: Operator) -> Tensor:
-        if op.leaf not in leaves:
-            leaves[op.leaf] = binding.magnitude(op).to(dtype)
-        return leaves[op.leaf]
+        if op.leaf in leaves:
+            return leaves[op.leaf]
+        made = (binding.mask(op) if ones else binding.magnitude(op)).to(dtype)
+        if scores:
+            leaves[op.leaf] = made
+        return made
 
-    tape = Tape()
+    def rows(name: str, weight: Tensor, gradient: BlockFloat) -> BlockFloat:
+        return of_tokens(tables[name], weight, gradient)
+
+    def tokens(op: Operator) -> BlockFloat:
+        found = back.weights[op.name]
+        return of_tokens(op, leaf(op), found) if scores else found
+
+    # Without scores the one gradient of a weight that is wanted is that of a vocabulary's rows.
+    frozen = () if scores else [op.name for op in steps.operators if op.name not in tables]
+    tape = Tape(frozen=frozen)
     with exact_arithmetic():
-        values = replay(steps, binding, leaf=leaf, keep=nodes, tape=tape, dtype=dtype)
+        values = replay(
+            steps, binding, leaf=leaf, keep=nodes, tape=tape, again=not scores, dtype=dtype
+        )
         nodes = [node for node in nodes if node in values]
         outputs = [values[node] for node in steps.outputs]
         total = _sum(outputs, dtype)
-        found, uses = tape.gradients(outputs, [values[node] for node in nodes])
-        gradients = at_nodes(nodes, found)
+        wanted = [values[node] for node in nodes]
+        back = tape.gradients(outputs, wanted, None if scores else rows)
+        gradients = at_nodes(nodes, back.values)
         from_inputs = _sum(
             [
                 BlockFloat(
@@ -213,23 +284,31 @@ def _flow(steps: Plan, binding: Binding, groups: Layout, dtype: torch.dtype) -> 
         )
         if not _agree(total, from_inputs, _AGREEMENT[dtype]):
             return None
-        if not float(total.mantissa) and _connected(steps, binding, dtype):
+        if not float(total.mantissa) and not ones and _connected(steps, binding, dtype):
             return None
-        scores = _scores(steps, uses, leaves)
-        if scores is None:
+        held = _scores(steps, back.weights, leaves) if scores else ({}, 0)
+        if held is None:
             return None
-        share = shares(groups, values, gradients, uses, leaf, total)
+        share = shares(groups, values, gradients, tokens, total)
     return PathFlow(
-        scores=scores[0],
+        scores=held[0],
         share=share,
+        passed={op.name: _part(back.passed.get(op.name), total) for op in steps.operators},
         log_total=total.log_sum(),
-        log_scale=scores[1] * math.log(2),
+        log_scale=held[1] * math.log(2),
         inputs=groups.inputs,
         outputs=groups.outputs,
         hidden=groups.hidden,
         offsets={name: group.start for name, group in groups.groups.items()},
         dtype=dtype,
     )
+
+
+def _part(passed: BlockFloat | None, total: BlockFloat) -> float:
+    """Return the part of R, from 0 to 1."""
+    if passed is None or not float(passed.mantissa) or not float(total.mantissa):
+        return 0.0
+    return min(1.0, math.exp(passed.log_sum() - total.log_sum()))
 
 
 def _sum(blocks: list[BlockFloat], dtype: torch.dtype) -> BlockFloat:
