@@ -28,6 +28,9 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
+# Two processes, each with whole files, which share what their tests make once.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
+
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ collect_ignore = ["fuzz/run.py"]
 
 # The Agg backend needs no screen; set before matplotlib is first imported.
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Shells start background jobs with SIGINT ignored, which all children would inherit.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "topograph", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

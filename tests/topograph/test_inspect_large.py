@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import topograph as tg
-from tests.topograph import operator_stub
 from tests.topograph.models import MobileNet, ResNet, ShuffleNet, SqueezeExcite, mlp, vgg
+from tests.topograph.vision import declare_operators
 from topograph.cli import main
 from topograph.errors import TopographError
 from topograph.inspection import inspector
@@ -233,7 +233,7 @@ def test_a_folder_beyond_memory_is_inspected_by_its_configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("transformers")
-    operator_stub.stub_torchvision()
+    declare_operators()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
