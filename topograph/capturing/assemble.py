@@ -25,21 +25,27 @@ def check_edges(layout: Layout, binding: Binding) -> None:
     TopographError
         If more than ``EDGE_LIMIT`` edges might be made.
     """
+    edges = most_edges(layout, binding, EDGE_LIMIT)
+    if edges > EDGE_LIMIT:
+        raise TopographError(
+            f"the graph would have up to {edges:,} edges; expected at most {EDGE_LIMIT:,}",
+            "use topograph.inspect, which looks at one weight at a time, topograph.structure for "
+            "what needs no weights, or topograph.map_graph for a graph on disk",
+        )
+
+
+def most_edges(layout: Layout, binding: Binding, limit: int) -> int:
+    """Return how many edges a graph might have; weights are read only if that may pass a limit."""
     pairs = {
         w.operator.name: w.form.groups * w.form.rows * w.form.columns for w in layout.operators
     }
-    if sum(pairs.values()) <= EDGE_LIMIT:
-        return
+    if sum(pairs.values()) <= limit:
+        return sum(pairs.values())
     edges = 0
     for wiring in layout.operators:
         kept = int(binding.mask(wiring.operator).sum())
         edges += min(kept, pairs[wiring.operator.name])
-    if edges > EDGE_LIMIT:
-        raise TopographError(
-            f"the graph would have up to {edges:,} edges; expected at most {EDGE_LIMIT:,}",
-            "use topograph.structure for what needs no weights, or topograph.map_graph for a "
-            "graph on disk",
-        )
+    return edges
 
 
 def assemble(layout: Layout, binding: Binding) -> LayeredGraph:

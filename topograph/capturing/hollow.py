@@ -6,6 +6,7 @@ stands for one on the processor meanwhile, so that the constants of the graph ar
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils import _pytree as pytree
 
 
@@ -35,7 +37,29 @@ def has_hollow(model: nn.Module) -> bool:
     return any(is_hollow(value) for _, _, value in held(model))
 
 
-def stand_in(model: nn.Module, arguments: Any) -> Any:
+@contextlib.contextmanager
+def parameters_without_memory() -> Iterator[None]:
+    """Put every parameter that a module registers meanwhile on the meta device.
+
+    Buffers keep their values: an index or a mask on activations decides what is connected. Each
+    parameter is allocated before it is dropped, and most are filled only afterwards, so that
+    memory holds one at a time.
+    """
+
+    def drop(_: nn.Module, __: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+        if parameter is None or parameter.is_meta:
+            return None  # as it is: a tied parameter stays one
+        return nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+
+    register: Any = register_module_parameter_registration_hook  # its stub allows no result
+    handle = register(drop)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def stand_in(model: nn.Module, arguments: Any, mode: FakeTensorMode | None = None) -> Any:
     """Let fake tensors on the processor stand in for those on the meta device.
 
     The model is changed: its tables are to be put back afterwards
@@ -47,6 +71,8 @@ def stand_in(model: nn.Module, arguments: Any) -> Any:
         A model of which some tensors are on the meta device.
     arguments
         Any container with its inputs.
+    mode
+        That of the fake tensors; by default that of those in the model, or a new one.
 
     Returns
     -------
@@ -58,7 +84,8 @@ def stand_in(model: nn.Module, arguments: Any) -> Any:
     if not any(value.is_meta for value in itertools.chain((v for _, _, v in tensors), inputs)):
         return arguments
     modes = [value.fake_mode for _, _, value in tensors if isinstance(value, FakeTensor)]
-    mode = modes[0] if modes else FakeTensorMode(allow_non_fake_inputs=True)
+    if mode is None:
+        mode = modes[0] if modes else FakeTensorMode(allow_non_fake_inputs=True)
     made: dict[int, Tensor] = {}  # a tied parameter stays one
 
     def fake(value: Tensor) -> Tensor:

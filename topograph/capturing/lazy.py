@@ -116,21 +116,37 @@ def open_weights(path: str | os.PathLike[str]) -> LazyTensors:
     from safetensors import safe_open
 
     homes: dict[str, Path] = {}
-    table: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
     for file in _files(Path(path)):
         try:
             with safe_open(file, framework="pt") as stored:
-                for name in stored.keys():  # noqa: SIM118 (no mapping)
-                    part = stored.get_slice(name)
-                    table[name] = tuple(part.get_shape()), _type(part.get_dtype(), name)
-                    homes[name] = file
-        except TopographError:
-            raise
+                homes |= dict.fromkeys(stored.keys(), file)
         except Exception as error:
             raise TopographError(
                 f'"{file.name}" is no readable safetensors file: {error}',
                 "check that it was copied whole",
             ) from None
+    return open_weights_of(homes)
+
+
+def open_weights_of(homes: Mapping[str, Path]) -> LazyTensors:
+    """Return the tensors of safetensors files, to be read one at a time.
+
+    Parameters
+    ----------
+    homes
+        Name to the file that holds it.
+    """
+    from safetensors import safe_open
+
+    inside: dict[Path, list[str]] = {}
+    for name, file in homes.items():
+        inside.setdefault(file, []).append(name)
+    table: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+    for file, names in inside.items():
+        with safe_open(file, framework="pt") as stored:
+            for name in names:
+                part = stored.get_slice(name)
+                table[name] = tuple(part.get_shape()), _type(part.get_dtype(), name)
 
     def read(name: str) -> Tensor:
         with safe_open(homes[name], framework="pt") as stored:

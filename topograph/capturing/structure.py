@@ -210,11 +210,25 @@ def structure(model: nn.Module, example_input: ExampleInput) -> Structure:
     """
     traced = trace(model, example_input)
     made = layout(traced, _Dense(traced, model))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return structure_of(type(model).__name__, parameters, made)
+
+
+def structure_of(name: str, parameters: int, made: Layout) -> Structure:
+    """Return the structure that a layout has when every weight is kept.
+
+    Parameters
+    ----------
+    name, parameters
+        The model's class, and how many parameters it has.
+    made
+        The layout, at channel granularity.
+    """
     groups = Groups(made)
     classes, between = node_classes(made)
     return Structure(
-        type(model).__name__,
-        sum(parameter.numel() for parameter in model.parameters()),
+        name,
+        parameters,
         made.groups,
         made.inputs,
         made.outputs,

@@ -86,6 +86,8 @@ def degree_distribution(nodes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def shell_svg(nodes: pd.DataFrame) -> str:
     """Return how many nodes each k-shell holds."""
     shells = nodes["k_shell"].to_numpy()
+    if np.isnan(shells).any():
+        return ""
     most = int(shells.max(initial=0))
     if not most:
         return ""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from topograph.capturing.hollow import stand_in
 from topograph.capturing.undisturbed import undisturbed
 from topograph.errors import TopographError
 from topograph.inspection.declared import declared_examples
@@ -136,9 +137,11 @@ def _runs(model: nn.Module, example: Tensor | Mapping[str, Tensor], computed: bo
         with warnings.catch_warnings(), undisturbed(model), torch.no_grad(), inside:
             warnings.simplefilter("ignore")
             if isinstance(example, Tensor):
-                model(_fake(mode, example))
+                model(stand_in(model, _fake(mode, example), mode))
             else:
-                given = dict(example) if computed else _each_fake(mode, example)
+                given = dict(example)
+                if not computed:
+                    given = stand_in(model, _each_fake(mode, example), mode)
                 model(**given)
     except Exception:
         return False

@@ -55,5 +55,5 @@ def read_file(path: Path, trust: bool = False) -> Any:
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    with open_file(path) as stream:
+    with open_file(path, whole=False) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

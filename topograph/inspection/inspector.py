@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import topograph
 from topograph.capturing import capture
+from topograph.capturing.assemble import EDGE_LIMIT, most_edges
 from topograph.capturing.layout import layout
+from topograph.capturing.structure import structure_of
 from topograph.capturing.trace import trace
 from topograph.capturing.weights import Binding
+from topograph.capturing.wiring import Layout
 from topograph.check import check_fraction
 from topograph.errors import TopographError
 from topograph.flow import PathFlow, path_flow
+from topograph.flow.tensor_path import lying_on_paths
 from topograph.graph.layered import LayeredGraph
 from topograph.influence import check_influence
 from topograph.inspection.builders import ModelSpec
 from topograph.inspection.examples import guess_example
 from topograph.inspection.finding import find_masks, find_subject
 from topograph.inspection.kept import kept_weights
+from topograph.inspection.large import large_connectivity, once
+from topograph.inspection.large_report import LargeReport
 from topograph.inspection.layerwise_report import layerwise_report
 from topograph.inspection.matching import holding, place_masks
-from topograph.inspection.measures import Layer, measure
+from topograph.inspection.measures import Layer, connectivity, measure
+from topograph.inspection.readers.limits import max_bytes
 from topograph.inspection.report import Report
 from topograph.inspection.subject import Bare, Subject
 from topograph.inspection.verdicts import verdicts
 
 #: Units whose influence is checked against the graph before anything is said about it.
 _VERIFIED = 16
+
+#: What an edge takes while a graph is made and measured: 12 bytes that stay, and as many again.
+_BYTES = 24
 
 
 def inspect(
@@ -131,7 +140,9 @@ def _known(
 
 def _as_bare(subject: Subject, error: TopographError) -> Bare:
     """Return the weights of a network that was found for them and cannot be looked at."""
-    state = dict(subject.state) or subject.model.state_dict()
+    state = subject.weights
+    if state is None:
+        state = dict(subject.state) or subject.model.state_dict()
     why = f"Its graph cannot be told here: {error.problem}"
     return Bare(
         state,
@@ -180,17 +191,30 @@ def _report(
     tau: float,
     guessed: bool,
 ) -> Report:
-    model = subject.model
+    model, weights = subject.model, subject.weights
     traced = trace(model, example)
-    binding = Binding(traced, model, masks)
-    graph = capture(model, example, masks=masks)
-    assert graph.coverage is not None  # a captured graph has one
-    verified = check_influence(traced, binding, layout(traced, binding), units=_VERIFIED)
-    remarks = (*subject.remarks, *graph.coverage.notes)
-    coverage = replace(graph.coverage, verified=verified, notes=remarks)
-    graph = replace(graph, coverage=coverage)
-    flow = path_flow(model, example, masks=masks)
-    found = measure(graph, flow, _layers(graph, flow, binding), tau)
+    binding = Binding(traced, model, masks, weights)
+    made = layout(traced, binding)
+    flow = path_flow(model, example, masks=masks, weights=weights, scores=False)
+    limit = min(EDGE_LIMIT, max_bytes() // _BYTES)
+    edges = most_edges(made, binding, limit)
+    graph = None
+    if edges <= limit:
+        graph = capture(model, example, masks=masks, weights=weights)
+        assert graph.coverage is not None  # a captured graph has one
+        coverage = graph.coverage
+        verified = check_influence(traced, binding, made, units=_VERIFIED)
+        layers, kept = _layers(graph, flow, binding), kept_weights(binding)
+        connected = connectivity(graph, layers)
+    else:
+        coverage = structure_of("", 0, made).coverage
+        verified = 0
+        alive = _alive(made, flow, subject, example, masks)
+        large = large_connectivity(made, binding, flow, alive)
+        layers, kept, connected = large.layers, large.masks, large.connectivity
+    remarks = (*subject.remarks, *coverage.notes)
+    coverage = replace(coverage, verified=verified, notes=remarks)
+    found = measure(connected, flow, layers, tau)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = {"parameters": parameters, **found.summary}
     size = " and ".join("×".join(map(str, shape)) for shape in _shapes(example))
@@ -207,7 +231,7 @@ def _report(
         "norm": "identity",
         "versions": _versions(),
     }
-    return Report(
+    parts = (
         subject.title,
         f"{type(model).__name__}, {parameters:,} parameters, input {size}",
         coverage,
@@ -216,9 +240,25 @@ def _report(
         found.nodes,
         verdicts(summary, found.layers),
         provenance,
-        graph,
-        kept_weights(binding),
     )
+    if graph is None:
+        return LargeReport(*parts, None, kept)
+    return Report(*parts, replace(graph, coverage=coverage), kept)
+
+
+def _alive(
+    made: Layout,
+    flow: PathFlow,
+    subject: Subject,
+    example: Any,
+    masks: Mapping[str, Tensor] | None,
+) -> np.ndarray:
+    """Return by node id whether it lies on a path."""
+    live = {name: share > 0 for name, share in flow.share.items()}
+    if not all(bool(each.all()) for each in live.values()):
+        # A kept weight of value 0 carries no path weight, and is a connection all the same.
+        live = lying_on_paths(subject.model, example, masks, subject.weights)
+    return np.concatenate([live[name].numpy() for name in made.groups])
 
 
 def _layerwise(
@@ -247,25 +287,12 @@ def _shapes(example: Any) -> list[tuple[int, ...]]:
 
 
 def _layers(graph: LayeredGraph, flow: PathFlow, binding: Binding) -> list[Layer]:
-    operators = {op.name: op for op in binding.operators}
-    used: Counter[str] = Counter()
+    layers = []
     for record in graph.operators:
-        used[record.parameter] += record.size
-    layers: list[Layer] = []
-    for record in graph.operators:
-        op = operators[record.name]
-        magnitude = binding.magnitude(op).double()
-        # The scores of a weight that is used several times add up over its uses, and only those
-        # of uses of different parts of it can be told apart.
-        apart = used[op.parameter] <= magnitude.numel()
-        share = 0.0
-        if op.parameter in flow.scores:
-            held = op.readdress(flow.scores[op.parameter].double() * magnitude)
-            share = _path_share(flow, held) if apart else math.nan
         blocks = tuple(
             block
             for block in graph.weight_blocks
-            if block.target == record.target and op.parameter in block.parameters
+            if block.target == record.target and record.parameter in block.parameters
         )
         layers.append(
             Layer(
@@ -278,16 +305,7 @@ def _layers(graph: LayeredGraph, flow: PathFlow, binding: Binding) -> list[Layer
                 record.size,
                 record.kept,
                 blocks,
-                share,
-                not apart and any(layer.parameter == record.parameter for layer in layers),
+                flow.passed.get(record.name, 0.0),
             )
         )
-    return layers
-
-
-def _path_share(flow: PathFlow, products: Tensor) -> float:
-    """Return the part of R on paths through weights: Σ S(i, j) |θ(i, j)| / R."""
-    held = float(products.sum())
-    if not held > 0 or not math.isfinite(flow.log_total):
-        return 0.0
-    return math.exp(math.log(held) + flow.log_scale - flow.log_total)
+    return once(layers, binding)

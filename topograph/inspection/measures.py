@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from topograph.core import tau_core, tau_core_ratios
 from topograph.degrees import degree
 from topograph.flow import PathFlow
 from topograph.graph.blocks import Block
-from topograph.graph.layered import LayeredGraph
+from topograph.graph.layered import Group, LayeredGraph
 from topograph.reach import dead_nodes, effective_density
 from topograph.shells import k_shell
 
@@ -62,13 +63,63 @@ class Measures:
     nodes: pd.DataFrame
 
 
-def measure(graph: LayeredGraph, paths: PathFlow, layers: list[Layer], tau: float) -> Measures:
+@dataclass(frozen=True, eq=False)
+class Connectivity:
+    """What the connections of a network are like, weights' values apart.
+
+    Attributes
+    ----------
+    groups
+        Name to group, with node ids.
+    inputs, outputs
+        Names of the groups that paths start from and end in.
+    degree, degree_in, k_shell, dead
+        By node id; NaN where it is not known.
+    edges
+        Their number.
+    effective_density
+        Kept weights on paths, of all weights.
+    on_paths
+        For every layer its kept weights that lie on a path; NaN where that is not known.
+    """
+
+    groups: Mapping[str, Group]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    degree: np.ndarray
+    degree_in: np.ndarray
+    k_shell: np.ndarray
+    dead: np.ndarray
+    edges: int
+    effective_density: float
+    on_paths: list[float]
+
+
+def connectivity(graph: LayeredGraph, layers: list[Layer]) -> Connectivity:
+    """Return the connectivity of a graph, of whose blocks the layers are."""
+    dead = np.zeros(graph.n_nodes, bool)
+    dead[dead_nodes(graph)] = True
+    return Connectivity(
+        graph.groups,
+        graph.inputs,
+        graph.outputs,
+        degree(graph),
+        degree(graph, "in"),
+        k_shell(graph),
+        dead,
+        graph.n_edges,
+        effective_density(graph),
+        [_on_paths(graph, layer, ~dead) for layer in layers],
+    )
+
+
+def measure(found: Connectivity, paths: PathFlow, layers: list[Layer], tau: float) -> Measures:
     """Measure a network.
 
     Parameters
     ----------
-    graph
-        The network's graph; connectivity is taken from it.
+    found
+        The network's connectivity.
     paths
         The tensor path of the same network; path measures are taken from it.
     layers
@@ -77,59 +128,55 @@ def measure(graph: LayeredGraph, paths: PathFlow, layers: list[Layer], tau: floa
         Part of the path weight that a core holds, in (0, 1].
     """
     ratios = tau_core_ratios(paths, tau)
-    nodes = _node_frame(graph, _by_node(graph, paths), tau_core(paths, tau).nodes)
+    nodes = _node_frame(found, _by_node(found, paths), tau_core(paths, tau).nodes)
     return Measures(
-        _summary(graph, nodes, layers, ratios, paths.log_total, tau),
-        _layer_frame(graph, layers, nodes, ratios),
+        _summary(found, nodes, layers, ratios, paths.log_total, tau),
+        _layer_frame(layers, found.on_paths, nodes, ratios),
         nodes,
     )
 
 
-def _by_node(graph: LayeredGraph, paths: PathFlow) -> np.ndarray:
-    share = np.zeros(graph.n_nodes)
+def _by_node(found: Connectivity, paths: PathFlow) -> np.ndarray:
+    share = np.zeros(len(found.degree))
     for name, values in paths.share.items():
         start = paths.offsets[name]
         share[start : start + len(values)] = np.asarray(values, dtype=np.float64)
     return share
 
 
-def _node_frame(graph: LayeredGraph, share: np.ndarray, core: np.ndarray) -> pd.DataFrame:
-    groups = list(graph.groups.values())
+def _node_frame(found: Connectivity, share: np.ndarray, core: np.ndarray) -> pd.DataFrame:
+    groups = list(found.groups.values())
+    ends = {*found.inputs, *found.outputs}
     sizes = [group.size for group in groups]
     index = np.concatenate([np.arange(size) for size in sizes])
     names = np.repeat([group.name for group in groups], sizes)
-    total = degree(graph)
-    into = degree(graph, "in")
-    in_core, dead = np.zeros(graph.n_nodes, bool), np.zeros(graph.n_nodes, bool)
+    in_core = np.zeros(len(share), bool)
     in_core[core] = True
-    dead[dead_nodes(graph)] = True
     return pd.DataFrame(
         {
-            "node": np.arange(graph.n_nodes),
+            "node": np.arange(len(share)),
             "group": pd.Categorical(names, categories=[group.name for group in groups]),
             "index": index,
-            "hidden": np.repeat([group.name in set(graph.hidden) for group in groups], sizes),
-            "degree": total,
-            "degree_in": into,
-            "degree_out": total - into,
-            "k_shell": k_shell(graph),
+            "hidden": np.repeat([group.name not in ends for group in groups], sizes),
+            "degree": found.degree,
+            "degree_in": found.degree_in,
+            "degree_out": found.degree - found.degree_in,
+            "k_shell": found.k_shell,
             "share": share,
             "tau_core": in_core,
-            "dead": dead,
-            "isolated": total == 0,
+            "dead": found.dead,
+            "isolated": found.degree == 0,
         }
     )
 
 
 def _layer_frame(
-    graph: LayeredGraph, layers: list[Layer], nodes: pd.DataFrame, ratios: dict[str, float]
+    layers: list[Layer], lying: list[float], nodes: pd.DataFrame, ratios: dict[str, float]
 ) -> pd.DataFrame:
-    alive = ~nodes["dead"].to_numpy()
     by_group = dict(iter(nodes.groupby("group", observed=True)))
     rows = []
-    for layer in layers:
+    for layer, on_paths in zip(layers, lying, strict=True):
         there = by_group[layer.target]
-        on_paths = _on_paths(graph, layer, alive)
         rows.append(
             {
                 "layer": layer.name,
@@ -151,7 +198,7 @@ def _layer_frame(
                 "in_tau_core": int(there["tau_core"].sum()),
                 "top_share": _top(there["share"].to_numpy()),
                 "degree_mean": float(there["degree"].mean()),
-                "k_shell_max": int(there["k_shell"].max()),
+                "k_shell_max": there["k_shell"].max(),
                 "k_shell_mean": float(there["k_shell"].mean()),
             }
         )
@@ -181,7 +228,7 @@ def _top(share: np.ndarray) -> float:
 
 
 def _summary(
-    graph: LayeredGraph,
+    found: Connectivity,
     nodes: pd.DataFrame,
     layers: list[Layer],
     ratios: dict[str, float],
@@ -190,6 +237,7 @@ def _summary(
 ) -> dict[str, Any]:
     hidden = nodes[nodes["hidden"]]
     shells = nodes["k_shell"].to_numpy()
+    known = not np.isnan(shells).any()
     weights = sum(layer.weights for layer in layers if not layer.again)
     kept = sum(layer.kept for layer in layers if not layer.again)
     core = int(nodes["tau_core"].sum())
@@ -197,24 +245,24 @@ def _summary(
         "weights": weights,
         "kept": kept,
         "density": kept / weights if weights else math.nan,
-        "effective_density": effective_density(graph),
+        "effective_density": found.effective_density,
         "layers": len(layers),
-        "groups": len(graph.groups),
-        "nodes": graph.n_nodes,
+        "groups": len(found.groups),
+        "nodes": len(nodes),
         "hidden_nodes": len(hidden),
-        "edges": graph.n_edges,
+        "edges": found.edges,
         "log10_paths": log_total / math.log(10),
         "paths_from": "tensor path",
         "tau": tau,
         "tau_core": core,
         "tau_core_part": core / len(hidden) if len(hidden) else math.nan,
         "average_tau_core_ratio": float(np.mean(list(ratios.values()))) if ratios else math.nan,
-        "k_max": int(shells.max(initial=0)),
-        "k_max_nodes": int((shells == shells.max(initial=0)).sum()),
+        "k_max": int(shells.max(initial=0)) if known else math.nan,
+        "k_max_nodes": int((shells == shells.max(initial=0)).sum()) if known else math.nan,
         "isolated": int(hidden["isolated"].sum()),
         "dead": int(hidden["dead"].sum()),
-        "dead_inputs": _dead_in(graph.inputs, nodes),
-        "dead_outputs": _dead_in(graph.outputs, nodes),
+        "dead_inputs": _dead_in(found.inputs, nodes),
+        "dead_outputs": _dead_in(found.outputs, nodes),
     }
 
 

@@ -354,7 +354,7 @@ def _top_nodes(nodes: pd.DataFrame, most: int = 20) -> str:
             percent(r.share),
             f"{r.degree_in:,}",
             f"{r.degree_out:,}",
-            f"{r.k_shell:,}",
+            whole(r.k_shell),
         )
         for r in top.rename(columns={"index": "at"}).itertuples()
     )

@@ -86,17 +86,29 @@ class Described:
         module: nn.Module = model.eval()
         return module, sorted(info["unexpected_keys"])
 
-    def _count(self, origin: str) -> int:
-        """Return how many parameters the network has, without memory for them."""
+    def hollow(self, origin: str) -> nn.Module:
+        """Return the network as it is built, its weights random or without memory.
+
+        Raises
+        ------
+        TopographError
+            If it cannot be built.
+        """
         try:
-            with _quiet(), torch.device("meta"):
-                model = self.kind(self.config)
+            with _quiet(), torch.random.fork_rng(devices=[]):
+                model: nn.Module = self.kind(self.config)
         except Exception as error:
             raise TopographError(
                 f"config.json beside {origin} describes no {self.name} that can be built "
                 f"({type(error).__name__}: {' '.join(str(error).split())[:200]})",
                 "get the folder again, or pass model=",
             ) from None
+        return model
+
+    def _count(self, origin: str) -> int:
+        """Return how many parameters the network has, without memory for them."""
+        with torch.device("meta"):
+            model = self.hollow(origin)
         return sum(parameter.numel() for parameter in model.parameters())
 
 

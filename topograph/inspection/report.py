@@ -23,6 +23,7 @@ from topograph.inspection.wording import (
     grouped_reasons,
     number,
     percent,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -251,8 +252,8 @@ class Report:
         lines += self.verdicts
         lines.append(
             f"log10 of the total path weight {number(s['log10_paths'], 3)}, average τ-core ratio "
-            f"{percent(s['average_tau_core_ratio'])}, k_max {s['k_max']:,}, {s['nodes']:,} nodes, "
-            f"{s['edges']:,} edges"
+            f"{percent(s['average_tau_core_ratio'])}, k_max {whole(s['k_max'])}, "
+            f"{s['nodes']:,} nodes, {s['edges']:,} edges"
         )
         wrapped = (textwrap.fill(clean(line), 110, subsequent_indent="  ") for line in lines)
         return "\n".join(wrapped)

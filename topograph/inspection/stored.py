@@ -9,8 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from topograph.capturing.lazy import LazyTensors
 from topograph.errors import TopographError
 from topograph.inspection.adapters import merge_adapter
+from topograph.inspection.beyond import open_beyond, subject_beyond
 from topograph.inspection.builders import ModelSpec
 from topograph.inspection.files import digest, kind_of_file, read_file
 from topograph.inspection.folders import Folder, open_folder
@@ -44,6 +46,9 @@ def subject_of_path(path: Path, model: ModelSpec | None, trust: bool = False) ->
     if not path.exists():
         raise TopographError(f"{path} does not exist", "pass the path of a checkpoint")
     held, provenance = _read(path, trust)
+    if isinstance(held, LazyTensors):
+        network = _network_beside(path) if model is None else model
+        return subject_beyond(held, network, str(path), provenance, path.name)
     if model is None:
         found_beside = _beside(path, held, provenance)
         if found_beside is not None:
@@ -60,9 +65,14 @@ def _read(path: Path, trust: bool = False) -> tuple[Any, dict[str, Any]]:
     provenance: dict[str, Any] = {
         "file": str(path),
         "bytes": sum(file.stat().st_size for file in files),
-        "format": kind_of_file(files[0]),
+        "format": kind_of_file(files[0], whole=False),
         "sha256": digest(path),
     }
+    beyond = open_beyond(files)
+    if files != (path,) and beyond is not None:
+        provenance["shards"] = {file.name: digest(file) for file in files}
+    if beyond is not None:
+        return beyond, provenance
     if files == (path,):
         return read_file(path, trust), provenance
     provenance["shards"] = {file.name: digest(file) for file in files}
@@ -76,6 +86,9 @@ def _folder(path: Path, model: ModelSpec | None) -> Subject | Bare:
     held, provenance = _read(folder.weights)
     title = path.resolve().name
     origin = str(folder.weights)
+    if isinstance(held, LazyTensors):
+        network = model_of_config(folder.config) if model is None else model
+        return subject_beyond(held, network, origin, provenance, title)
     if folder.adapter:
         return _adapter(folder, unwrap(held, origin), model, provenance, title)
     described = model_of_config(folder.config) if model is None else None
@@ -87,6 +100,16 @@ def _folder(path: Path, model: ModelSpec | None) -> Subject | Bare:
         found = _described(described, unwrap(held, origin), origin, provenance, title)
     passed = (f"not read beside it: {', '.join(folder.passed)}",) if folder.passed else ()
     return replace(found, notes=(*found.notes, *passed))
+
+
+def _network_beside(path: Path) -> Described | str | None:
+    """Return what the config.json beside the weights describes, if they go together."""
+    if not (path.parent / "config.json").is_file():
+        return None
+    folder = open_folder(path.parent)
+    if path != folder.weights and path not in shards_of(folder.weights):
+        return None
+    return model_of_config(folder.config)
 
 
 def _beside(path: Path, held: Any, provenance: dict[str, Any]) -> Subject | Bare | None:

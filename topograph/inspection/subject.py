@@ -42,6 +42,8 @@ class Subject:
         What a reader has to know before anything else.
     inferred
         Whether the model was found here, and none was given.
+    weights
+        Values by name in the model, read one at a time, for a model that holds none; or None.
     """
 
     model: nn.Module
@@ -54,6 +56,7 @@ class Subject:
     built: bool = False
     remarks: tuple[str, ...] = ()
     inferred: bool = False
+    weights: Mapping[str, Tensor] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def _nodes(nodes: pd.DataFrame, top: int) -> Iterator[RenderableType]:
             ("share of all paths", [percent(row["share"]) for row in shown], 0),
             ("degree in", [f"{row['degree_in']:,}" for row in shown], 1),
             ("out", [f"{row['degree_out']:,}" for row in shown], 1),
-            ("k-shell", [f"{row['k_shell']:,}" for row in shown], 2),
+            ("k-shell", [whole(row["k_shell"]) for row in shown], 2),
         ],
     )
 

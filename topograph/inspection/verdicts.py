@@ -213,7 +213,7 @@ def _ends(summary: dict[str, Any], layers: pd.DataFrame) -> Iterator[Verdict]:
 
 
 def _shells(summary: dict[str, Any], layers: pd.DataFrame) -> Iterator[Verdict]:
-    if summary["kept"] == summary["weights"] or not summary["k_max"]:
+    if summary["kept"] == summary["weights"] or not summary["k_max"] > 0:
         return
     yield Verdict(
         f"Innermost shell: {summary['k_max_nodes']:,} of {summary['nodes']:,} nodes with at least "

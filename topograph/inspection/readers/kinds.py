@@ -29,8 +29,15 @@ _READ = (
 )
 
 
-def kind_of_file(path: Path) -> str:
+def kind_of_file(path: Path, whole: bool = True) -> str:
     """Return what a file is by its content.
+
+    Parameters
+    ----------
+    path
+        The file.
+    whole
+        Whether all of it will be in memory, and is to be within the limit for that.
 
     Returns
     -------
@@ -44,7 +51,7 @@ def kind_of_file(path: Path) -> str:
         If it is no regular file, is empty or none of these, with the name of the format where
         that is known.
     """
-    with open_file(path) as stream:
+    with open_file(path, whole) as stream:
         head = stream.read(512)
         size = stream.seek(0, 2)
     if size == 0:

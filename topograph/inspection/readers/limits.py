@@ -85,8 +85,15 @@ def check_count(path: Path, count: int, what: str) -> None:
         )
 
 
-def open_file(path: Path) -> io.BufferedReader:
+def open_file(path: Path, whole: bool = True) -> io.BufferedReader:
     """Open a regular file of a size within the limit; nothing that could block or never end.
+
+    Parameters
+    ----------
+    path
+        The file.
+    whole
+        Whether all of it will be in memory; if it is read in parts, it may have any size.
 
     Raises
     ------
@@ -112,7 +119,7 @@ def open_file(path: Path) -> io.BufferedReader:
     stream = os.fdopen(descriptor, "rb")
     try:
         size, limit = os.fstat(descriptor).st_size, max_bytes()
-        if size > limit:
+        if whole and size > limit:
             raise TopographError(
                 f"{path} has {_size(size)}; expected at most {_size(limit)}", _RAISE
             )

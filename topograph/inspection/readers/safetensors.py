@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from topograph.capturing.lazy import LazyTensors, open_weights_of
 from topograph.errors import TopographError
 from topograph.inspection.readers.limits import (
     DIMENSION_LIMIT,
@@ -28,7 +29,49 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    with open_file(path) as stream:
+    check_memory(path, _checked(path, whole=True))
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, RuntimeError, ValueError, AttributeError, KeyError) as error:
+        raise TopographError(
+            f"{path} is damaged, or holds a type that PyTorch lacks ({first_line(error)})", _AGAIN
+        ) from None
+
+
+def open_safetensors(files: Iterable[Path]) -> LazyTensors:
+    """Return the tensors of files together, each to be read when it is asked for.
+
+    Headers are checked as if the files were read; the tensors together may have any size, and each
+    is to be within :func:`~topograph.inspection.readers.limits.max_bytes`.
+    """
+    from safetensors import safe_open
+
+    homes: dict[str, Path] = {}
+    for path in files:
+        _checked(path, whole=False)
+        try:
+            with safe_open(path, framework="pt") as stored:
+                names = list(stored.keys())
+        except Exception as error:
+            raise TopographError(
+                f"{path} is damaged, or holds a type that PyTorch lacks ({first_line(error)})",
+                _AGAIN,
+            ) from None
+        for name in names:
+            if name in homes:
+                raise TopographError(
+                    f"{path} holds {name[:200]!r} a second time", "save the weights again"
+                )
+            homes[name] = path
+    lazy = open_weights_of(homes)
+    for name in lazy:
+        check_memory(homes[name], math.prod(lazy.shape(name)) * lazy.dtype(name).itemsize)
+    return lazy
+
+
+def _checked(path: Path, whole: bool) -> int:
+    """Return how many bytes of tensors a file's header claims, once it is sure to be true."""
+    with open_file(path, whole) as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > DIRECTORY_LIMIT:
             raise TopographError(
@@ -37,13 +80,7 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
             )
         text = stream.read(length)
         size = stream.seek(0, 2)
-    check_memory(path, _claims(path, text, size - 8 - length))
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, RuntimeError, ValueError, AttributeError, KeyError) as error:
-        raise TopographError(
-            f"{path} is damaged, or holds a type that PyTorch lacks ({first_line(error)})", _AGAIN
-        ) from None
+    return _claims(path, text, size - 8 - length)
 
 
 def _claims(path: Path, text: bytes, there: int) -> int:
