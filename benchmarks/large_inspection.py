@@ -3,7 +3,9 @@
 Writes a checkpoint of random weights, shard by shard, into a temporary folder as save_pretrained
 would, in bfloat16, and inspects it in a process of its own with ``TOPOGRAPH_MAX_BYTES`` at 1 GiB,
 so that its weights are read one at a time. Prints the wall clock from the start of the process to
-the HTML on disk, and the peak memory of the process. *flow* is ``path_flow(scores=False)`` alone.
+the HTML on disk, and the peak memory of the process. ``MALLOC_MMAP_THRESHOLD_`` keeps glibc from
+holding on to freed weights (``--keep`` leaves its setting as it is). *flow* is
+``path_flow(scores=False)`` alone.
 
     python benchmarks/large_inspection.py [--model gpt2-xl] [--part flow]
 """
@@ -90,6 +92,7 @@ def measure(folder: Path, part: str) -> None:
         report = tg.inspect(folder)
         report.save(folder / "report.html")
         found = {name: report.summary[name] for name in ("nodes", "edges", "kept", "log10_paths")}
+    found["processor s"] = time.process_time()
     found["peak GiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(json.dumps(found))
 
@@ -98,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=("gpt2", "gpt2-xl", "llama-7b"), default="gpt2-xl")
     parser.add_argument("--part", choices=("report", "flow"), default="report")
+    parser.add_argument("--keep", action="store_true", help="leave the allocator as it is")
     parser.add_argument("--folder", type=Path, help="where to write it (default: temporary)")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -111,6 +115,9 @@ def main() -> None:
         count = write(options.model, folder)
         size = sum(file.stat().st_size for file in folder.iterdir())
         print(f"{options.model}: {count:,} weights, {size / 2**30:.2f} GiB", flush=True)
+        environment = os.environ | {"TOPOGRAPH_MAX_BYTES": str(LIMIT)}
+        if not options.keep:
+            environment["MALLOC_MMAP_THRESHOLD_"] = str(1 << 20)
         command = [sys.executable, __file__, "--measure", name, "--part", options.part]
         start = time.perf_counter()
         done = subprocess.run(
@@ -118,7 +125,7 @@ def main() -> None:
             check=True,
             capture_output=True,
             text=True,
-            env=os.environ | {"TOPOGRAPH_MAX_BYTES": str(LIMIT)},
+            env=environment,
         )
         wall = time.perf_counter() - start
         print(f"{options.part}: {wall:.1f} s wall, {done.stdout.splitlines()[-1]}")

@@ -71,10 +71,13 @@ def _parser() -> argparse.ArgumentParser:
         "inspect",
         help="report on a checkpoint",
         description="Report on a checkpoint: density, paths, bottlenecks, dead nodes, shells. "
-        "Nothing in the file is executed.",
+        "Nothing in the file is executed. Of networks larger than memory one weight is looked at "
+        "at a time; of safetensors beyond TOPOGRAPH_MAX_BYTES, one is read at a time.",
         epilog="example: topograph inspect resnet20.th --model pwmpr:resnet20 --html report.html",
     )
-    inspect.add_argument("checkpoint", help="a checkpoint file or the folder of a pwmpr run")
+    inspect.add_argument(
+        "checkpoint", help="a checkpoint file, a Hugging Face folder or that of a pwmpr run"
+    )
     _add_reading(inspect)
     inspect.add_argument(
         "--masks",

@@ -186,14 +186,15 @@ class Tape:
                 if product is not None:
                     block = BlockFloat(product, exponent)
                     _collect(found, id(operand), normalised(block) if record.rescaling else block)
-            if record.key is None:
-                continue
-            for i, gradient in reached.items():
+            for i, gradient in reached.items() if record.key is not None else ():
                 _collect(passed, record.key, _product(record.results[i], gradient))
             if len(products) > len(record.operands) and products[-1] is not None:
+                assert record.key is not None  # a weight has one
                 made = BlockFloat(products[-1], exponent + _power(record))
                 made = made if use is None else use(record.key, leaves[-1].detach(), made)
                 _collect(weights, record.key, made)
+                del made
+            del leaves, tensors, asked, products  # before the next weight is made
         kept.update((key, found[key]) for key in lasting & found.keys())
         return Gradients([kept.get(id(block)) for block in wanted], weights, passed)
 

@@ -63,7 +63,8 @@ def inspect(
     checkpoint
         A module; a state dict, also inside the usual wrappings of training scripts; the path of a
         checkpoint file, whose kind is told by its content (``torch.save``, old or new format, or
-        safetensors); the folder of a pwmpr run; or the result of one.
+        safetensors); a Hugging Face folder; the folder of a pwmpr run; or the result of one.
+        Safetensors larger than ``TOPOGRAPH_MAX_BYTES`` are read one tensor at a time.
     model
         What the weights belong to, where they come alone and are not recognised by their names
         and shapes: a module, a callable that returns one, or ``"pwmpr:resnet32"``,
@@ -89,7 +90,9 @@ def inspect(
     Returns
     -------
     Report
-        Path measures from the tensor path, connectivity from the channel graph.
+        Path measures from the tensor path, connectivity from the channel graph. Where that would
+        be larger than memory, connectivity from one weight at a time; ``graph`` is None then, and
+        k-shells are NaN where connections are missing. The first line of the coverage says so.
 
     Raises
     ------
