@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
 
 class TensorBoard:
     """See `pwmpr.logs.Log`.
@@ -21,6 +19,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def settings(self, values: Mapping[str, Any]) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import wandb
-
 
 class WeightsAndBiases:
     """See `pwmpr.logs.Log`; project and mode are those of wandb's own environment variables.
@@ -20,6 +18,8 @@ class WeightsAndBiases:
     """
 
     def __init__(self, folder: Path) -> None:
+        import wandb
+
         place = str(folder.resolve())
         self._run = wandb.init(
             dir=str(folder),

@@ -115,7 +115,8 @@ def test_a_plan_is_made_once_and_goes_with_its_model() -> None:
     path_flow(model, example)
     left = weakref.ref(traced)
     del model, traced
-    gc.collect()
+    for _ in range(3):  # what a first round sets free may free more
+        gc.collect()
     assert left() is None
 
 
