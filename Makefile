@@ -1,5 +1,6 @@
 # make demo   see networks grow: the figure of analyses/tau_core_evolution.py, from embedded data
 # make test   style, types, import rules, tests with doctests and coverage, the docs
+# make figures  draw all figures and tables of docs/results.md again from the histories in docs/data
 # make docs   the pages of docs/ as a site in site/, to be read from there
 
 PYTHON ?= python3
@@ -39,9 +40,7 @@ docs: $(VENV)/.dev
 	@echo "site/index.html"
 
 figures: $(VENV)/.runtime
-	@for script in $$(grep -l __main__ analyses/*.py); do \
-		echo "== $$script"; $(BIN)/python $$script || exit 1; \
-	done
+	$(BIN)/python analyses/results.py
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+#: Where runs lie unless the caller says otherwise: analyses that need the same run share it.
+RUNS = Path("outputs") / "runs"
 
 
 @dataclass(frozen=True)
@@ -13,40 +17,95 @@ class Command:
 
     Attributes
     ----------
+    name
+        The analysis, and the name of the files that it leaves.
+    title
+        What it shows, in one line.
     recipe, data_dir
-        What to train, and where its data lie; ``digits`` needs no folder.
+        What to train, and where its data lie; ``digits`` needs no folder. ``recipe`` is ``None``
+        where runs that exist are drawn and the caller named none.
     seeds
         One run a method and seed.
+    densities
+        Densities at which networks are trained to the end.
     out
-        Folder of figures, numbers and runs.
+        Folder of figures and numbers.
+    runs
+        Folder of the runs that are trained.
     from_runs
         Folder with runs to draw from instead of training, or ``None``.
     workers
         Runs at a time, one thread each.
     settings
-        Further settings of the recipe, as given on the command line.
+        Further settings of the recipe; with ``from_runs``, those that runs must have.
     """
 
-    recipe: str
+    name: str
+    title: str
+    recipe: str | None
     data_dir: Path | None
     seeds: tuple[int, ...]
+    densities: tuple[float, ...]
     out: Path
+    runs: Path
     from_runs: Path | None
     workers: int
     settings: dict[str, object]
 
+    @property
+    def common(self) -> dict[str, object]:
+        """Recipe, data folder and settings that every run of a plan begins with."""
+        where = {} if self.data_dir is None else {"data_dir": str(self.data_dir)}
+        return {"recipe": self.recipe, **where, **self.settings}
 
-def parse(name: str, description: str, argv: list[str] | None = None) -> Command:
-    """Read the command line of the analysis called ``name``."""
-    parser = argparse.ArgumentParser(prog=f"analyses/{name}.py", description=description)
-    parser.add_argument("--recipe", default="digits", help="what to train (default: digits)")
-    parser.add_argument("--data-dir", type=Path, help="folder of the recipe's data")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
+
+def parse(
+    name: str,
+    text: str,
+    argv: list[str] | None = None,
+    *,
+    recipe: str = "digits",
+    seeds: Sequence[int] = (0, 1, 2),
+    densities: Sequence[float] = (0.1, 0.2, 0.4),
+) -> Command:
+    """Read the command line of the analysis called ``name``, whose docstring is ``text``."""
+    title = text.strip().splitlines()[0]
+    parser = argparse.ArgumentParser(
+        prog=f"analyses/{name}.py",
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--recipe", help=f"what to train (default: {recipe})")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder of the recipe's data")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds), metavar="SEED")
+    parser.add_argument(
+        "--densities",
+        type=float,
+        nargs="+",
+        default=list(densities),
+        metavar="D",
+        help="where networks are trained to the end, 0 to 1 (default: %(default)s)",
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs") / name, metavar="DIR")
-    parser.add_argument("--from-runs", type=Path, metavar="DIR", help="draw from these runs")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        metavar="DIR",
+        help=f"where the runs lie that are trained (default: {RUNS}, or --out's runs/)",
+    )
+    parser.add_argument(
+        "--from-runs",
+        type=Path,
+        metavar="DIR",
+        help="draw from these instead of training: a folder of runs, or a study of docs/data",
+    )
     parser.add_argument("--workers", type=int, default=2, help="runs at a time (default: 2)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting of the recipe"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any setting of the recipe; with --from-runs, what the runs must have",
     )
     given = parser.parse_args(argv)
     settings = {}
@@ -54,19 +113,27 @@ def parse(name: str, description: str, argv: list[str] | None = None) -> Command
         key, equals, value = pair.partition("=")
         if not equals:
             parser.error(f"--set {pair}: expected NAME=VALUE, e.g. --set rough_epochs=5")
-        settings[key.replace("-", "_")] = _number(value)
+        settings[key.replace("-", "_")] = _value(value)
+    for density in given.densities:
+        if not 0 < density <= 1:
+            parser.error(f"--densities {density}: expected numbers above 0 and up to 1")
+    default_out = given.out == parser.get_default("out")
     return Command(
-        given.recipe,
-        given.data_dir,
-        tuple(dict.fromkeys(given.seeds)),
-        given.out,
-        given.from_runs,
-        max(1, given.workers),
-        settings,
+        name=name,
+        title=title,
+        recipe=given.recipe or (None if given.from_runs else recipe),
+        data_dir=given.data_dir,
+        seeds=tuple(dict.fromkeys(given.seeds)),
+        densities=tuple(sorted(set(given.densities))),
+        out=given.out,
+        runs=given.runs or (RUNS if default_out else given.out / "runs"),
+        from_runs=given.from_runs,
+        workers=max(1, given.workers),
+        settings=settings,
     )
 
 
-def _number(text: str) -> object:
+def _value(text: str) -> object:
     for kind in (int, float):
         try:
             return kind(text)

@@ -16,18 +16,16 @@ Without arguments it trains on scikit-learn's embedded digits. The paper's own s
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 import style
 from command import Command, parse
-from grid import finished, grid, train
+from finding import Finding, difference, table, verdict
 from matplotlib import pyplot as plt
-from tqdm.auto import tqdm
-
-import topograph as tg
-from topograph.timeline import evolution
+from matplotlib.figure import Figure
+from present import percent, present
+from study import Study, gather
 
 NAME = "tau_core_evolution"
 METHODS = ("pwmpr", "random", "gradient", "pwmp")
@@ -37,7 +35,7 @@ MEASURES = {
     "tau_core_size": f"τ-core size (hidden units, τ = {TAU})",
     "tau_core_ratio": "average τ-core ratio (0 to 1)",
 }
-#: What is taken of topograph's table of a run, and what it is called in the CSV.
+#: What is taken of topograph's table of a run, and what it is called here.
 COLUMNS = {
     "recipe": "recipe",
     "method": "method",
@@ -49,65 +47,115 @@ COLUMNS = {
     "tau_core": "tau_core_size",
     "average_tau_core_ratio": "tau_core_ratio",
 }
+CAPTION = (
+    f"Total path weight, size of the τ-core (τ = {TAU}) and average τ-core ratio at the end of "
+    "every rough training. A low ratio is a bottleneck: few units of a layer carry its paths."
+)
 
 
 def main(argv: list[str] | None = None) -> Path:
-    command = parse(NAME, __doc__.splitlines()[0], argv)
-    folders = finished(command.from_runs) if command.from_runs else train_all(command)
-    frame = pd.concat(
-        [measure(folder) for folder in tqdm(folders, desc="measuring", unit="run")],
-        ignore_index=True,
+    command = parse(NAME, __doc__, argv)
+    study = longest(gather(command, plan(command), varies=("density", "extensive")))
+    frame = numbers(study)
+    return present(
+        command,
+        frame,
+        draw(frame, study),
+        caption=CAPTION,
+        study=study,
+        findings=findings(frame),
+        tables=[table_of(frame)],
+        facts={"tau": TAU},
     )
-    command.out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(command.out / f"{NAME}.csv", index=False)
-    settings = {
-        "recipe": sorted(set(frame["recipe"])),
-        "seeds": sorted({int(seed) for seed in frame["seed"]}),
-        "tau": TAU,
-        "runs": [str(folder) for folder in folders],
-        "topograph": tg.__version__,
-    }
-    (command.out / f"{NAME}.json").write_text(json.dumps(settings, indent=2) + "\n")
-    return draw(frame, command.out, " and ".join(dict.fromkeys(map(described, folders))))
 
 
-def train_all(command: Command) -> list[Path]:
-    settings: dict[str, object] = {"extensive": False, "density": 0.5, **command.settings}
-    if command.data_dir is not None:
-        settings["data_dir"] = command.data_dir
-    runs = grid(command.recipe, METHODS, command.seeds, command.out / "runs", **settings)
-    return train(runs, command.workers)
+def plan(command: Command) -> list[dict[str, object]]:
+    """Return one run a rule and seed, which grows to half of all weights."""
+    common = {"extensive": False, "density": 0.5, **command.common}
+    return [{**common, "method": m, "seed": s} for m in METHODS for s in command.seeds]
 
 
-def measure(folder: Path) -> pd.DataFrame:
+def longest(study: Study) -> Study:
+    """Return, of runs that differ in how far they grew alone, the one that grew farthest.
+
+    Runs that grow until a plateau end where it is, so they come last.
+    """
+    runs = study.runs.assign(order=study.runs["density"].map(lambda d: -1.0 if d is None else d))
+    last = runs.sort_values("order", kind="stable").groupby(["method", "seed"]).tail(1).index
+    return study.where(lambda table: table.index.isin(last))
+
+
+def numbers(study: Study) -> pd.DataFrame:
     """Return one row a snapshot of a run: density and the three measures."""
-    return evolution(folder, tau=TAU)[list(COLUMNS)].rename(columns=COLUMNS)
+    frame = study.snapshots.assign(recipe=study.runs["recipe"].iloc[0])
+    frame = frame[list(COLUMNS)].rename(columns=COLUMNS)
+    return frame.dropna(subset=["log10_total"])
 
 
-def described(folder: Path) -> str:
-    """Return in words what a run trained on which data."""
-    settings = json.loads((folder / "settings.json").read_text())
-    return f"{settings['model']['name']} on {settings['data']['name']}"
-
-
-def draw(frame: pd.DataFrame, out: Path, what: str) -> Path:
-    """Draw the three measures side by side and return the picture's path."""
+def draw(frame: pd.DataFrame, study: Study) -> Figure:
+    """Draw the three measures side by side."""
     style.use_style()
-    figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    seeds = frame["seed"].nunique()
-    for axes, (measure_name, label), letter in zip(panels, MEASURES.items(), "abc", strict=True):
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    for axes, (measure, label), letter in zip(panels, MEASURES.items(), "abc", strict=True):
         for method in METHODS:
-            part = frame[frame["method"] == method]
-            if len(part):
-                style.curve(axes, part, "density", measure_name, method)
+            style.curve(axes, frame[frame["method"] == method], "density", measure, method)
         style.density_axis(axes, frame["density"])
-        axes.set_title(f"({letter}) {label}", loc="left")
+        style.letter(axes, letter, label)
     panels[2].set_ylim(0, None)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    spread = f"mean of {seeds} seeds, band: least to largest" if seeds > 1 else "one seed"
-    figure.suptitle(f"Paths while networks grow: {what} ({spread})", x=0.01, ha="left")
-    return style.save(figure, out, NAME)
+    style.legend_below(figure, panels[0])
+    style.title(figure, f"Paths while networks grow: {study.what} ({study.spread})")
+    return figure
+
+
+def table_of(frame: pd.DataFrame) -> str:
+    """Return means over the seeds at a few densities, as Markdown."""
+    cycles = sorted(frame["cycle"].unique())
+    chosen = sorted({cycles[round(part * (len(cycles) - 1))] for part in (0, 0.25, 0.5, 0.75, 1)})
+    rows = []
+    for cycle in chosen:
+        part = frame[frame["cycle"] == cycle]
+        row: dict[str, object] = {"density": percent(part["density"].mean())}
+        for column, name in (("log10_total", "log10 R"), ("tau_core_ratio", "average ratio")):
+            means = part.groupby("method")[column].mean()
+            for method in METHODS:
+                short = style.named(method)[0].split(" ")[0]
+                row[f"{name}: {short}"] = float(means.get(method, float("nan")))
+        rows.append(row)
+    return table(pd.DataFrame(rows), digits=3)
+
+
+def findings(frame: pd.DataFrame) -> list[Finding]:
+    """Compare rules over all densities after the first growth step; one number a seed."""
+    grown = frame[frame["cycle"] > 0]
+    if grown.empty or set(METHODS) - set(grown["method"]):
+        return []
+    ends = {"first": grown["cycle"].min(), "last": grown["cycle"].max()}
+
+    def compared(column: str, method: str, expected: int, claim: str) -> Finding:
+        # Densities of one run hang together, so their mean is the one number of a run.
+        means = grown.groupby(["method", "seed"])[column].mean().reset_index()
+        found = difference(means, column, "method", method, "pwmpr", ["seed"])
+        at = {
+            name: difference(
+                grown[grown["cycle"] == cycle], column, "method", method, "pwmpr", ["seed"]
+            ).mean
+            for name, cycle in ends.items()
+        }
+        text = (
+            f"{found.text(digits=3)} on average; {at['first']:+.3f} after the first growth step, "
+            f"{at['last']:+.3f} after the last"
+        )
+        return Finding(claim, text, verdict(found, expected))
+
+    ratio, total = "tau_core_ratio", "log10_total"
+    return [
+        compared(ratio, "random", 1, "RG has the highest average τ-core ratio (RG − PWMPR)"),
+        compared(ratio, "gradient", -1, "GG makes bottlenecks (average ratio, GG − PWMPR)"),
+        compared(ratio, "pwmp", -1, "PWMP makes bottlenecks (average ratio, PWMP − PWMPR)"),
+        compared(total, "pwmp", 1, "PWMP raises total path weight (log10 R, PWMP − PWMPR)"),
+        compared(total, "gradient", 0, "GG's total is comparable (log10 R, GG − PWMPR)"),
+        compared(total, "random", -1, "RG's total path weight is low (log10 R, RG − PWMPR)"),
+    ]
 
 
 if __name__ == "__main__":

@@ -222,6 +222,15 @@ RECIPES = {
             batch=128,
         ),
         _recipe(
+            "digits-survival",
+            "an MLP on the embedded digits in S's setting, with updates every 40 batches",
+            data="digits",
+            model="mlp-64-256-128-10",
+            **_SURVIVAL | {"update_every": 40, "epochs": 40, "batch": 32, "density": 0.1},
+            threads=1,
+            precision="fp32",
+        ),
+        _recipe(
             "fashion-mnist-mlp-survival",
             "S's MLP and setting on Fashion-MNIST: rewired at 5% density (data_dir)",
             data="fashion-mnist",

@@ -53,14 +53,3 @@ def test_runs_that_exist_are_drawn_again(out: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(
         again.sort_values(order, ignore_index=True), first.sort_values(order, ignore_index=True)
     )
-
-
-def test_runs_of_other_settings_have_other_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    from grid import grid
-
-    def folders(**settings: object) -> list[str]:
-        return [run.folder.name for run in grid("digits", ["pwmpr"], [0, 1], Path(), **settings)]
-
-    assert len(set(folders())) == 2
-    assert folders(lr=0.05) != folders() == folders(data_dir="elsewhere")

@@ -1,0 +1,144 @@
+"""What a figure says about a claim: numbers, and a verdict by a rule that is written down."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+AGREES, DISAGREES, OPEN = "agrees", "does not agree", "cannot be told"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim of a paper beside what was measured.
+
+    Attributes
+    ----------
+    claim
+        The paper's, in one sentence.
+    measured
+        The numbers that test it.
+    verdict
+        ``"agrees"``, ``"does not agree"`` or ``"cannot be told"``.
+    """
+
+    claim: str
+    measured: str
+    verdict: str
+
+    def __post_init__(self) -> None:
+        if self.verdict not in (AGREES, DISAGREES, OPEN):
+            raise ValueError(
+                f"verdict is {self.verdict!r}; expected one of the three of finding.py"
+            )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much larger one thing is than another, over paired runs.
+
+    Attributes
+    ----------
+    mean
+        Mean of the paired differences.
+    error
+        Their standard error; NaN for one pair.
+    pairs
+        Number of pairs.
+    """
+
+    mean: float
+    error: float
+    pairs: int
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where Student's t tells the mean from 0 at the level of 5%, else 0.
+
+        With one pair nothing can be told: 0.
+        """
+        if self.pairs < 2 or abs(self.mean) <= self.error * stats.t.ppf(0.975, self.pairs - 1):
+            return 0
+        return 1 if self.mean > 0 else -1
+
+    def text(self, scale: float = 1.0, digits: int = 2, unit: str = "") -> str:
+        """Return it as ``+1.20 ± 0.30``."""
+        spread = "" if math.isnan(self.error) else f" ± {self.error * scale:.{digits}f}"
+        return f"{self.mean * scale:+.{digits}f}{spread}{unit}"
+
+
+def difference(
+    frame: pd.DataFrame, column: str, by: str, first: str, second: str, pair: list[str]
+) -> Difference:
+    """Compare ``column`` of two kinds of runs.
+
+    Parameters
+    ----------
+    frame
+        A row a run.
+    column
+        What is compared.
+    by, first, second
+        The column that tells the kinds apart, and its two values: first minus second.
+    pair
+        Columns that are equal in the two runs of a pair, e.g. seed and density.
+    """
+    kinds = [
+        frame.loc[frame[by] == kind].set_index(pair)[column].astype(float)
+        for kind in (first, second)
+    ]
+    found = (kinds[0] - kinds[1]).dropna().to_numpy()
+    if not len(found):
+        return Difference(math.nan, math.nan, 0)
+    error = float(np.std(found, ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan
+    return Difference(float(found.mean()), error, len(found))
+
+
+def verdict(difference: Difference, expected: int) -> str:
+    """Return the verdict on a claim that the difference is positive (1), negative (-1) or none (0).
+
+    A claim of equality agrees where a t-test at 5% finds no difference: the error printed beside it
+    says how large a difference could have been found.
+    """
+    if difference.pairs < 2:
+        return OPEN
+    if expected == 0:
+        return AGREES if difference.sign == 0 else DISAGREES
+    if difference.sign == 0:
+        return OPEN
+    return AGREES if difference.sign == expected else DISAGREES
+
+
+def markdown(findings: list[Finding]) -> str:
+    """Return findings as a Markdown table."""
+    lines = ["| claim | measured | verdict |", "|---|---|---|"]
+    lines += [f"| {f.claim} | {f.measured} | **{f.verdict}** |" for f in findings]
+    return "\n".join(lines)
+
+
+def table(frame: pd.DataFrame, digits: int = 2) -> str:
+    """Return a frame as a Markdown table; numbers with ``digits`` decimals, integers plain."""
+
+    def text(value: object) -> str:
+        if isinstance(value, float):
+            return "–" if math.isnan(value) else f"{value:.{digits}f}"
+        return str(value)
+
+    flat = frame.reset_index() if frame.index.name or frame.index.nlevels > 1 else frame
+    lines = ["| " + " | ".join(map(str, flat.columns)) + " |", "|" + "---|" * flat.shape[1]]
+    lines += ["| " + " | ".join(map(text, row)) + " |" for row in flat.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def mean_and_spread(values: pd.Series, scale: float = 1.0, digits: int = 2) -> str:
+    """Return ``mean ± standard deviation`` of some runs, or the one value."""
+    held = values.dropna().astype(float) * scale
+    if not len(held):
+        return "–"
+    if len(held) == 1:
+        return f"{held.iloc[0]:.{digits}f}"
+    return f"{held.mean():.{digits}f} ± {held.std(ddof=1):.{digits}f}"

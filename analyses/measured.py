@@ -1,0 +1,172 @@
+"""Tables about runs, taken from the runs' own folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+import topograph as tg
+
+#: Snapshots of a run at which every node is looked at, evenly spread from first to last.
+LOOKS = 25
+
+
+class Measured:
+    """What folders of finished runs hold, and what topograph finds in them.
+
+    Parameters
+    ----------
+    folders
+        Of finished runs; their names tell them apart.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = {f.name: f for f in sorted(folders, key=lambda f: f.name)}
+        if len(self._folders) < len(folders):
+            raise SystemExit(
+                "two folders of runs have the same name; expected each run once. "
+                "Remedy: pass a folder that holds each run once."
+            )
+        self._looked: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row a run; see `study.Study.runs`."""
+        return table_of_runs(self._described)
+
+    @property
+    def plain_runs(self) -> pd.DataFrame:
+        """A row a run, its settings in one column as JSON."""
+        rows = [
+            {**row, "settings": json.dumps(row["settings"])} for row in self._described.values()
+        ]
+        return pd.DataFrame(rows, index=pd.Index(list(self._described), name="run"))
+
+    @cached_property
+    def _described(self) -> dict[str, dict[str, Any]]:
+        return {name: described(folder) for name, folder in self._folders.items()}
+
+    def history(self, names: Iterable[str]) -> pd.DataFrame:
+        """Return a row an epoch of some runs."""
+        from pwmpr.result import RunResult
+
+        tables = [
+            RunResult.load(self._folders[name], weights=False).history.assign(run=name)
+            for name in names
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    def snapshots(self, names: Iterable[str]) -> pd.DataFrame:
+        """Return a row a snapshot of some runs."""
+        return pd.concat([look[0] for look in self._look(names)], ignore_index=True)
+
+    def nodes(self, names: Iterable[str]) -> pd.DataFrame:
+        """Return a row a node of some snapshots of some runs."""
+        return pd.concat([look[1] for look in self._look(names)], ignore_index=True)
+
+    def _look(self, names: Iterable[str]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+        names = list(names)
+        waiting = [name for name in names if name not in self._looked]
+        for name in tqdm(waiting, desc="measuring", unit="run", disable=None if waiting else True):
+            self._looked[name] = look(self._folders[name], name)
+        return [self._looked[name] for name in names]
+
+
+def finished(path: Path) -> list[Path]:
+    """Return the folders of finished runs in ``path``, in the order of their names."""
+    folders = sorted((file.parent for file in path.glob("**/result.json")), key=lambda f: f.name)
+    if not folders:
+        raise SystemExit(
+            f"{path} holds no finished run; expected folders with a result.json, or the "
+            "runs.parquet of a kept study. Remedy: pass the folder that holds the run folders."
+        )
+    return folders
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """Return a finished run's settings and plain results."""
+    opened = json.loads((folder / "settings.json").read_text())
+    result = json.loads((folder / "result.json").read_text())
+    stopping = result["stopping"] or {}
+    return {
+        "settings": opened["settings"],
+        "network": opened["model"]["name"],
+        "data_name": result["data"],
+        "final_density": result["density"],
+        "accuracy": result["accuracy"],
+        "cost": result["cost"],
+        **{f"flops_{kind}": value for kind, value in result["flops"].items()},
+        "dense_flops": result["dense_flops"],
+        "seconds": sum(result["seconds"].values()),
+        **{name: stopping.get(name) for name in ("onset", "p0", "gain", "beta", "r2", "stopped")},
+    }
+
+
+def table_of_runs(rows: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Return a row a run, the settings spread over columns of their own."""
+    table = pd.DataFrame(
+        [
+            {**row["settings"], **{k: v for k, v in row.items() if k != "settings"}}
+            for row in rows.values()
+        ],
+        index=pd.Index(list(rows), name="run"),
+    )
+    # Settings keep what JSON holds: None is no number, and integers stay integers.
+    for name in next(iter(rows.values()))["settings"] if rows else ():
+        table[name] = pd.Series(
+            [row["settings"].get(name) for row in rows.values()], index=table.index, dtype=object
+        )
+    return table
+
+
+def look(folder: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure the snapshots of a run, and the nodes of `LOOKS` of them."""
+    from pwmpr.result import RunResult
+
+    snapshots = RunResult.load(folder, weights=False).snapshots
+    chosen = set(np.linspace(0, len(snapshots) - 1, min(LOOKS, len(snapshots))).round().astype(int))
+    tables: list[pd.DataFrame] = []
+    seen = 0
+
+    def nodes(graph: tg.LayeredGraph) -> float:
+        nonlocal seen
+        if seen in chosen:
+            now = snapshots[seen]
+            tables.append(
+                nodes_of(graph).assign(snapshot=now.cycle, step=now.step, epoch=now.epoch)
+            )
+        seen += 1
+        return 0.0
+
+    measured = tg.evolution(folder, also={"nodes": nodes}).drop(columns="nodes")
+    return measured.assign(run=name), pd.concat(tables, ignore_index=True).assign(run=name)
+
+
+def nodes_of(graph: tg.LayeredGraph) -> pd.DataFrame:
+    """Return every node's place, degrees and shell."""
+    incoming, outgoing = tg.degree(graph, "in"), tg.degree(graph, "out")
+    shell = tg.k_shell(graph)
+    ids = np.arange(graph.n_nodes)
+    rows = []
+    for number, group in enumerate(graph.groups):
+        of = ids[graph.nodes(group)]
+        rows.append(
+            pd.DataFrame(
+                {
+                    "group": number,
+                    "node": np.arange(len(of)),
+                    "in_degree": incoming[of],
+                    "out_degree": outgoing[of],
+                    "shell": shell[of],
+                    "hidden": group in graph.hidden,
+                }
+            )
+        )
+    return pd.concat(rows, ignore_index=True)

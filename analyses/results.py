@@ -1,0 +1,78 @@
+"""Draw every figure of docs/results.md again from the kept histories, and its tables.
+
+The page itself is the plan: between ``<!-- draw SCRIPT STUDY … -->`` and ``<!-- end -->`` stands
+what ``analyses/SCRIPT.py --from-runs docs/data/STUDY …`` says. A study called ``-`` means that the
+script needs no runs.
+
+    python analyses/results.py            # pictures into docs/images/results, tables into the page
+    python analyses/results.py --check    # exit status 1 where the page says something else
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "results.md"
+IMAGES = Path("images") / "results"
+BLOCK = re.compile(r"(<!-- draw (?P<what>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(argv: list[str] | None = None) -> Path:
+    parser = argparse.ArgumentParser(
+        prog="analyses/results.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--check", action="store_true", help="change nothing, compare")
+    parser.add_argument("--only", default="", metavar="NAME", help="this script alone")
+    given = parser.parse_args(argv)
+    page = PAGE.read_text(encoding="utf-8")
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
+
+        def again(block: re.Match[str]) -> str:
+            if given.only and given.only not in block["what"].split():
+                return block[0]
+            return (
+                f"{block[1]}{drawn(shlex.split(block['what']), Path(place), given.check)}{block[3]}"
+            )
+
+        redrawn = BLOCK.sub(again, page)
+    print(f"{len(BLOCK.findall(page))} figures, {time.perf_counter() - begun:.0f} s")
+    if given.check and redrawn != page:
+        raise SystemExit(
+            f"{PAGE} does not say what its histories say. Remedy: python analyses/results.py"
+        )
+    if not given.check:
+        PAGE.write_text(redrawn, encoding="utf-8")
+    return PAGE
+
+
+def drawn(what: list[str], place: Path, check: bool) -> str:
+    """Run one analysis and return what stands on the page about it."""
+    name, study, *options = what
+    out = place / f"{name}-{study}"
+    print(f"{name} from {study}", flush=True)
+    source = [] if study == "-" else ["--from-runs", str(DOCS / "data" / study)]
+    picture = importlib.import_module(name).main([*source, "--out", str(out), *options])
+    image = IMAGES / (f"{name}.png" if study == "-" else f"{name}_{study}.png")
+    if not check:
+        (DOCS / IMAGES).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, DOCS / image)
+    text = (out / f"{name}.md").read_text(encoding="utf-8")
+    caption = text.split("\n\n", 1)[0].replace("\n", " ").strip()
+    return f"\n![{caption}]({image.as_posix()})\n\n{text}\n"
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    print(main())
