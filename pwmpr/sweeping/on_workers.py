@@ -105,8 +105,11 @@ class _Crew:
 
     def dismiss(self) -> None:
         """End all workers; a run that is under way writes a checkpoint first."""
-        for process in self.processes.values():
-            process.terminate()
+        for worker, process in self.processes.items():
+            if worker in self.busy:
+                process.terminate()
+            else:
+                worker.close()  # it has nothing to do and leaves by itself, tidying up
         for worker in list(self.processes):
             process = self.processes[worker]
             process.join(timeout=30)
