@@ -63,7 +63,7 @@ class _SparseLinear(torch.autograd.Function):
     ) -> Tensor:
         turned = x.reshape(-1, x.shape[-1]).T.contiguous()  # (inputs, rows)
         values = pattern.values(weight)
-        out = pattern.matrix(values) @ turned  # (outputs, rows)
+        out = _product(pattern.matrix(values), turned)  # (outputs, rows)
         if bias is not None:
             out += bias[:, None]
         ctx.save_for_backward(turned, values)
@@ -84,10 +84,16 @@ class _SparseLinear(torch.autograd.Function):
         out = grad.reshape(-1, grad.shape[-1]).T.contiguous()  # (outputs, rows)
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_x = (pattern.transposed(values) @ out).T.contiguous().view(ctx.x_shape)
+            of_x = _product(pattern.transposed(values), out).T.contiguous().view(ctx.x_shape)
         if ctx.needs_input_grad[1]:
             sampled = torch.sparse.sampled_addmm(pattern.matrix(values), out, turned.T, beta=0)
             of_weight = pattern.gradient(sampled.values())
         if ctx.needs_input_grad[2]:
             of_bias = out.sum(1)
         return of_x, of_weight, of_bias, None
+
+
+def _product(matrix: Tensor, dense: Tensor) -> Tensor:
+    """Return CSR times dense, written in place: ``@`` would fill with zeros and copy besides."""
+    out = dense.new_empty(matrix.shape[0], dense.shape[1])
+    return torch.addmm(out, matrix, dense, beta=0, out=out)
