@@ -289,7 +289,7 @@ RAY_KILLER = """
 import os, signal, sys, time
 from pathlib import Path
 metrics = Path(sys.argv[1])
-end = time.time() + 55
+end = time.time() + 240
 while time.time() < end:
     if metrics.exists() and metrics.read_text().count("\\n") >= 2:
         for entry in Path("/proc").glob("[0-9]*"):
