@@ -10,6 +10,9 @@ import pandas as pd
 from scipy import stats
 
 AGREES, DISAGREES, OPEN = "agrees", "does not agree", "cannot be told"
+#: By how much accuracy may fall short and still count as as good: δ of P's problem statement, for
+#: which P prints no number.
+TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ class Difference:
     mean: float
     error: float
     pairs: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% confidence interval of the mean by Student's t; NaN for one pair."""
+        if self.pairs < 2:
+            return math.nan, math.nan
+        half = self.error * float(stats.t.ppf(0.975, self.pairs - 1))
+        return self.mean - half, self.mean + half
 
     @property
     def sign(self) -> int:
@@ -111,6 +122,37 @@ def verdict(difference: Difference, expected: int) -> str:
     if difference.sign == 0:
         return OPEN
     return AGREES if difference.sign == expected else DISAGREES
+
+
+def as_good(
+    claim: str, measured: str, difference: Difference, tolerance: float = TOLERANCE
+) -> Finding:
+    """Return the finding on a claim that the first is as accurate as the second, or more.
+
+    It agrees where the 95% confidence interval of the difference lies above -``tolerance``, and
+    does not where it lies below 0 and not above that; in between nothing can be told. So a wide
+    error never passes for equality.
+    """
+    least, most = difference.interval
+    if difference.pairs < 2:
+        found = OPEN
+    elif least > -tolerance:
+        found = AGREES
+    else:
+        found = DISAGREES if most < 0 else OPEN
+    return Finding(f"{claim}, at most {tolerance * 100:g} points less", measured, found)
+
+
+def verdict_within(values: pd.Series, least: float, most: float) -> str:
+    """Return the verdict on a claim about a size, measured once a seed.
+
+    It agrees where every seed lies from ``least`` to ``most``, and does not where none does.
+    """
+    held = values.dropna().astype(float)
+    inside = held.between(least, most)
+    if len(held) < 2 or inside.nunique() > 1:
+        return OPEN
+    return AGREES if inside.all() else DISAGREES
 
 
 def markdown(findings: list[Finding]) -> str:
