@@ -36,7 +36,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from plans import VARIES, grown, pruned, stopped
-from present import percent, present
+from present import percent, present, stated
 from study import Study, gather
 
 NAME = "cost"
@@ -194,7 +194,7 @@ def findings(levels: pd.DataFrame, last: pd.DataFrame) -> list[Finding]:
             verdict_within(good["cost"], least, most),
         )
     )
-    sets = {f"at {percent(d)}": p for d, p in last[~last["stopped"]].groupby("asked")}
+    sets = {f"at {stated(d)}": p for d, p in last[~last["stopped"]].groupby("asked")}
     for where, part in {"where it stops": own, **sets}.items():
         both = pd.concat([good.assign(kind="imp-c"), part])
         gap = difference(both, "val_accuracy", "kind", "pwmpr", "imp-c", ["seed"])

@@ -9,7 +9,7 @@ import pandas as pd
 import style
 from finding import Difference, difference, mean_and_spread, table
 from plans import RULES, kind
-from present import percent
+from present import stated
 from study import Study
 
 
@@ -112,7 +112,7 @@ def compared(
             for density, part in frame.dropna(subset=at).groupby("asked")
         }
         each = ", ".join(
-            f"{one.text(100)} at {percent(density)}" for density, one in apart.items() if one.pairs
+            f"{one.text(100)} at {stated(density)}" for density, one in apart.items() if one.pairs
         )
         text = f"{text} over {gap.pairs} pairs ({each})"
     return text, gap
@@ -128,7 +128,7 @@ def summary(last: pd.DataFrame) -> str:
             if len(one):
                 rows.append(
                     {
-                        "density": "100%" if name == "dense" else percent(float(asked)),
+                        "density": "100%" if name == "dense" else stated(float(asked)),
                         "method": style.named(name)[0],
                         "seeds": one["seed"].nunique(),
                         "test accuracy (%)": mean_and_spread(one["accuracy"], 100),

@@ -22,7 +22,7 @@ from finding import Finding, mean_and_spread, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from plans import RULES, VARIES, dense, fixed, grown, matched, upper
-from present import percent, present
+from present import present, stated
 from study import Study, gather
 
 NAME = "density_table"
@@ -83,7 +83,7 @@ def draw(frame: pd.DataFrame, study: Study) -> Figure:
         if len(lines):
             axes.axvline(lines.mean(), color="black", linestyle="--", linewidth=1.2)
         style.percent_across(axes, "test accuracy")
-        style.letter(axes, letter, f"density {percent(density)}")
+        style.letter(axes, letter, f"density {stated(density)}")
         for between in (len(shown(sparse, RULES)), len(shown(sparse, [*RULES, *DYNAMIC]))):
             if 0 < between < len(kinds):
                 axes.axhline(between - 0.5, color="#888888", linewidth=0.6)
@@ -103,10 +103,10 @@ def table_of(frame: pd.DataFrame) -> str:
         row: dict[str, object] = {"method": style.named(kind)[0]}
         for density in densities:
             one = of if kind == "dense" else of[of["asked"] == density]
-            row[f"accuracy at {percent(density)} (%)"] = mean_and_spread(one["accuracy"], 100)
+            row[f"accuracy at {stated(density)} (%)"] = mean_and_spread(one["accuracy"], 100)
         for density in densities:
             one = of if kind == "dense" else of[of["asked"] == density]
-            row[f"epochs; cost at {percent(density)}"] = (
+            row[f"epochs; cost at {stated(density)}"] = (
                 f"{one['epochs'].mean():.0f}; {one['cost'].mean():.3f}" if len(one) else "–"
             )
         rows.append(row)

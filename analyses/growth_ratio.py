@@ -23,7 +23,7 @@ from finding import Finding, difference, mean_and_spread, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from plans import grown, upper
-from present import percent, present
+from present import present, stated
 from study import Study, gather
 
 NAME = "growth_ratio"
@@ -36,8 +36,8 @@ BETWEEN = 20
 CAPTION = (
     "PWMPR with growth ratios γ: each step adds γ times the weights that there are. (a) Batches of "
     "all rough training up to each growth decision. (b) Validation accuracy just before the "
-    "network grows. (c) Test accuracy after the same extensive training; points of one density stand side "
-    "by side. A smaller γ comes to a density after more steps, so with more training."
+    "network grows. (c) Test accuracy after the same extensive training; points of one density "
+    "stand side by side. A smaller γ comes to a density after more steps, so with more training."
 )
 
 
@@ -78,7 +78,7 @@ def draw(rough: pd.DataFrame, last: pd.DataFrame, study: Study) -> Figure:
     for number, (place, ratio) in enumerate(zip(places, ratios, strict=True)):
         part, dashes, marker = LOOKS[min(number, len(LOOKS) - 1)]
         how = {
-            "label": f"PWMPR, γ = {percent(ratio, 0)}",
+            "label": f"PWMPR, γ = {stated(ratio)}",
             "dashes": dashes,
             "colour": style.shade("pwmpr", part),
             "marker": marker,
@@ -107,8 +107,8 @@ def table_of(last: pd.DataFrame) -> str:
     """Return accuracy and cost, a row a density and ratio."""
     rows = [
         {
-            "density": percent(asked),
-            "γ": percent(ratio, 0),
+            "density": stated(asked),
+            "γ": stated(ratio),
             "growth steps": int(part["cycle"].max()),
             "epochs in all": mean_and_spread(part["epochs"], digits=0),
             "test accuracy (%)": mean_and_spread(part["accuracy"], 100),
@@ -125,7 +125,7 @@ def findings(rough: pd.DataFrame, last: pd.DataFrame) -> list[Finding]:
     means = over_densities(rough)
     found = []
     for ratio in smaller:
-        pair = f"γ {percent(ratio, 0)} − {percent(largest, 0)}"
+        pair = f"γ {stated(ratio)} − {stated(largest)}"
         gap = difference(means, "val_accuracy", "growth_ratio", ratio, largest, ["seed"])
         if gap.pairs:
             claim = f"a smaller γ gives better networks just before growth ({pair})"
@@ -141,7 +141,7 @@ def findings(rough: pd.DataFrame, last: pd.DataFrame) -> list[Finding]:
         gap = difference(far, "cost", "growth_ratio", ratio, largest, ["seed"])
         if gap.pairs:
             claim = f"a smaller γ costs more ({pair}, × dense)"
-            text = f"{gap.text(digits=3)} at {percent(far['asked'].max())}"
+            text = f"{gap.text(digits=3)} at {stated(far['asked'].max())}"
             # Every seed takes the same steps, so there is no spread to test against.
             found.append(Finding(claim, text, verdict(gap, 1)))
     return found

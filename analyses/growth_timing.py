@@ -23,7 +23,7 @@ from finding import Finding, as_good, difference, mean_and_spread, table, verdic
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from plans import grown
-from present import percent, present
+from present import present, stated
 from study import Study, gather
 
 NAME = "growth_timing"
@@ -155,7 +155,7 @@ def table_of(frame: pd.DataFrame) -> str:
                 rows.append(
                     {
                         "growth": style.named(method)[0].split(" ")[0],
-                        "density": percent(asked),
+                        "density": stated(asked),
                         "rough training": name,
                         "epochs in all": mean_and_spread(one["epochs"], digits=0),
                         "before extensive training (validation, %)": mean_and_spread(

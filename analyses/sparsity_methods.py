@@ -36,7 +36,7 @@ from levels import keeps, pruning
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from plans import VARIES, dense, fixed, grown, matched, pruned
-from present import percent, present
+from present import percent, present, stated
 from study import Study, gather
 
 NAME = "sparsity_methods"
@@ -157,13 +157,13 @@ def against_pruning(levels: pd.DataFrame, last: pd.DataFrame) -> list[Finding]:
         return []
     claim = "PWMPR reaches IMP-C's accuracy at the same density, at the largest one (PWMPR − IMP-C)"
     found = [as_good(claim, "", gap) for gap in gaps.values()]
-    each = ", ".join(f"{gap.text(100)} at {percent(density)}" for density, gap in gaps.items())
+    each = ", ".join(f"{gap.text(100)} at {stated(density)}" for density, gap in gaps.items())
     reached = []
     for density, one in reversed(list(zip(gaps, found, strict=True))):
         if one.verdict != AGREES:
             break
         reached.append(density)
-    where = f"from {percent(min(reached))} on" if reached else "at none of these densities"
+    where = f"from {stated(min(reached))} on" if reached else "at none of these densities"
     found = [replace(found[-1], measured=f"{each} points; as good {where}")]
     lowest = keeps(levels, last)
     if len(lowest):

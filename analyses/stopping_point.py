@@ -34,7 +34,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from plans import VARIES, grown, stopped
-from present import percent, present
+from present import percent, present, stated
 from study import Study, gather
 
 import pwmpr
@@ -237,7 +237,7 @@ def findings(last: pd.DataFrame, fits: pd.DataFrame) -> list[Finding]:
         found.append(
             as_good(
                 "accuracy after extensive training has levelled off where growth stops (test, "
-                f"stopped − grown to {percent(float(far['asked'].iloc[0]))})",
+                f"stopped − grown to {stated(float(far['asked'].iloc[0]))})",
                 gap.text(100, unit=" points"),
                 gap,
             )
