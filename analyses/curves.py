@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import style
-from finding import Difference, difference, mean_and_spread, table
+from finding import Difference, mean_and_spread, of_differences, table
 from plans import RULES, kind
 from present import stated
 from study import Study
@@ -97,25 +97,34 @@ def shown(frame: pd.DataFrame, order: Sequence[str]) -> list[str]:
 
 
 def compared(
-    frame: pd.DataFrame, first: str, second: str, column: str = "accuracy"
+    frame: pd.DataFrame, first: object, second: object, column: str = "accuracy", by: str = "kind"
 ) -> tuple[str, Difference]:
-    """Compare two kinds of runs in points of accuracy, by pairs of seed and density asked for.
+    """Compare two kinds of runs at the densities asked for.
 
-    Returns the difference in words, density by density where there are several, and over all.
+    Runs of one seed hang together (initial weights, order, validation data), so the mean over the
+    densities that all seeds have is the one number of a seed, and the pairs are seeds.
+
+    Returns the difference in words, in points, over all and density by density.
     """
-    at = ["asked"] if "asked" in frame else []
-    gap = difference(frame, column, "kind", first, second, ["seed", *at])
-    text = gap.text(100, unit=" points")
-    if at and gap.pairs:
-        apart = {
-            density: difference(part, column, "kind", first, second, ["seed"])
-            for density, part in frame.dropna(subset=at).groupby("asked")
-        }
-        each = ", ".join(
-            f"{one.text(100)} at {stated(density)}" for density, one in apart.items() if one.pairs
-        )
-        text = f"{text} over {gap.pairs} pairs ({each})"
-    return text, gap
+    sides = [
+        frame[(frame[by] == side) & frame["asked"].notna()]
+        .set_index(["asked", "seed"])[column]
+        .astype(float)
+        for side in (first, second)
+    ]
+    apart = (sides[0] - sides[1]).dropna()
+    if apart.empty:
+        return "", of_differences(apart)
+    seeds = apart.groupby("asked").size()
+    held = seeds[seeds == seeds.max()].index
+    balanced = apart[apart.index.get_level_values("asked").isin(held)]
+    gap = of_differences(balanced.groupby("seed").mean())
+    each = ", ".join(
+        f"{of_differences(part).text(100)} at {stated(density)}"
+        for density, part in apart.groupby("asked")
+    )
+    text = f"{gap.text(100, unit=' points')} over {gap.pairs} seed{'s' if gap.pairs > 1 else ''}"
+    return f"{text} ({each})", gap
 
 
 def summary(last: pd.DataFrame) -> str:

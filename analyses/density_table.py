@@ -114,7 +114,7 @@ def table_of(frame: pd.DataFrame) -> str:
 
 
 def findings(frame: pd.DataFrame) -> list[Finding]:
-    """Compare growth with each of the others, by pairs of seed and density."""
+    """Compare growth with each of the others, a number a seed."""
     found = []
     for other in DYNAMIC:
         text, gap = compared(frame, "pwmpr", other)

@@ -102,7 +102,12 @@ def difference(
         frame.loc[frame[by] == kind].set_index(pair)[column].astype(float)
         for kind in (first, second)
     ]
-    found = (kinds[0] - kinds[1]).dropna().to_numpy()
+    return of_differences(kinds[0] - kinds[1])
+
+
+def of_differences(values: pd.Series) -> Difference:
+    """Return mean, standard error and number of paired differences."""
+    found = values.dropna().to_numpy(float)
     if not len(found):
         return Difference(math.nan, math.nan, 0)
     error = float(np.std(found, ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan

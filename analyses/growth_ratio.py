@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 import style
 from command import Command, parse
-from curves import at_density, before_growth, finals
+from curves import at_density, before_growth, compared, finals
 from finding import Finding, difference, mean_and_spread, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import grown, upper
+from plans import at_set_densities, grown, upper
 from present import present, stated
 from study import Study, gather
 
@@ -43,7 +43,7 @@ CAPTION = (
 
 def main(argv: list[str] | None = None) -> Path:
     command = parse(NAME, __doc__, argv)
-    study = gather(command, plan(command), ("density", "growth_ratio"))
+    study = at_set_densities(gather(command, plan(command), ("density", "growth_ratio")))
     rough = before_growth(study).assign(stage="before growth")
     last = finals(study).assign(stage="after extensive training")
     frame = pd.concat([rough, last], ignore_index=True)
@@ -131,11 +131,9 @@ def findings(rough: pd.DataFrame, last: pd.DataFrame) -> list[Finding]:
             claim = f"a smaller γ gives better networks just before growth ({pair})"
             text = f"{gap.text(100, unit=' points')}, mean over densities"
             found.append(Finding(claim, text, verdict(gap, 1)))
-        both = ["seed", "asked"]
-        gap = difference(last, "accuracy", "growth_ratio", ratio, largest, both)
+        text, gap = compared(last, ratio, largest, by="growth_ratio")
         if gap.pairs:
             claim = f"a smaller γ gives better networks after extensive training ({pair})"
-            text = f"{gap.text(100, unit=' points')} over {gap.pairs} pairs"
             found.append(Finding(claim, text, verdict(gap, 1)))
         far = last[last["asked"] == last["asked"].max()]
         gap = difference(far, "cost", "growth_ratio", ratio, largest, ["seed"])

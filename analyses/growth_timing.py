@@ -18,11 +18,11 @@ from pathlib import Path
 import pandas as pd
 import style
 from command import Command, parse
-from curves import before_growth, finals, in_all
+from curves import before_growth, compared, finals, in_all
 from finding import Finding, as_good, difference, mean_and_spread, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import grown
+from plans import at_set_densities, grown
 from present import present, stated
 from study import Study, gather
 
@@ -42,7 +42,7 @@ CAPTION = (
 
 def main(argv: list[str] | None = None) -> Path:
     command = parse(NAME, __doc__, argv)
-    study = gather(command, plan(command), varies=("density", "rough_epochs"))
+    study = at_set_densities(gather(command, plan(command), varies=("density", "rough_epochs")))
     rough = before_growth(study).assign(stage="before growth")
     last = finals(study).assign(stage="after extensive training")
     frame = pd.concat([rough, last], ignore_index=True)
@@ -69,7 +69,7 @@ def plan(command: Command) -> list[dict[str, object]]:
 def others(command: Command) -> list[object]:
     """Return the lengths of rough training beside the recipe's own."""
     if command.from_runs is not None:
-        return []
+        return [EARLY_STOP]  # whichever lengths there are, are drawn
     from pwmpr.running import resolve
 
     common = dict(command.common)
@@ -184,7 +184,7 @@ def before(frame: pd.DataFrame, last: pd.DataFrame) -> pd.Series:
 
 
 def findings(frame: pd.DataFrame) -> list[Finding]:
-    """Compare schedules before growth (a run is one number) and after extensive training."""
+    """Compare schedules before growth and after extensive training, a number a seed."""
     names = schedules(frame)
     if len(names) < 2:
         return []
@@ -207,16 +207,10 @@ def findings(frame: pd.DataFrame) -> list[Finding]:
                     )
                 )
         for earlier in names[:-1]:
-            gap = difference(end, "accuracy", "schedule", earlier, names[-1], ["seed", "asked"])
+            text, gap = compared(end, earlier, names[-1], by="schedule")
             if gap.pairs:
-                found.append(
-                    as_good(
-                        f"{short}: early growth is as good as late after extensive training "
-                        f"({earlier} − {names[-1]})",
-                        f"{gap.text(100, unit=' points')} over {gap.pairs} pairs",
-                        gap,
-                    )
-                )
+                claim = f"{short}: early growth is as good as late after extensive training"
+                found.append(as_good(f"{claim} ({earlier} − {names[-1]})", text, gap))
     return found
 
 

@@ -78,7 +78,7 @@ class Subject:
 SUBJECTS = (
     Subject("cifar10-resnet32", "ResNet-32", 32, 10, ("#1B1B1B", "o", "-")),
     Subject("cifar100-resnet56", "ResNet-56", 32, 100, ("#7A3E9D", "s", "--")),
-    Subject("tinyimagenet-resnet18", "ResNet-18", 64, 200, ("#B8860B", "^", "-")),
+    Subject("tinyimagenet-resnet18", "ResNet-18", 64, 200, ("#4D7C0F", "^", "-")),
     Subject("tinyimagenet-vit", "ViT", 64, 200, ("#C0392B", "D", "-.")),
     Subject("imagenet-resnet50", "ResNet-50", 224, 1000, ("#2E86AB", "v", ":")),
 )
@@ -158,7 +158,7 @@ def draw(frame: pd.DataFrame, subjects: list[Subject]) -> Figure:
     style.use_style()
     figure, panels = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained", sharey=True)
     phew = frame[frame["rule"] == "phew"]
-    for subject in subjects:
+    for number, subject in enumerate(subjects):
         of = phew[phew["recipe"] == subject.recipe]
         colour, marker, dashes = subject.look
         style.curve(
@@ -167,7 +167,13 @@ def draw(frame: pd.DataFrame, subjects: list[Subject]) -> Figure:
         )  # fmt: skip
         at = of.loc[of["asked"] == subject.start, "part"].mean()
         panels[0].plot(
-            subject.start, at, "o", markersize=13, fillstyle="none", color=colour, zorder=4
+            subject.start,
+            at,
+            "o",
+            markersize=9 + 4 * number,
+            fillstyle="none",
+            color=colour,
+            zorder=4,
         )
     style.letter(panels[0], "a", "PHEW, by network (ring: growth starts here)")
     first = frame[frame["recipe"] == subjects[0].recipe]

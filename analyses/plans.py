@@ -127,13 +127,19 @@ def epochs_of_growth(settings: Mapping[str, Any], density: float) -> int | None:
     return int(rough * math.ceil(ratio - 1e-9) + extensive)
 
 
+def at_set_densities(study: Study) -> Study:
+    """Return a study without the growing runs that stopped by themselves."""
+    return study.where(lambda runs: ~runs["method"].isin(RULES) | runs["density"].notna())
+
+
 def matched(study: Study) -> Study:
-    """Return a study without the runs at fixed densities that were trained longer or shorter.
+    """Return the runs at set densities, all of them trained for as many epochs as growth takes.
 
     What counts is the epochs that the study's growing runs take, or those of its recipe.
     """
     from pwmpr.running import resolve
 
+    study = at_set_densities(study)
     runs = study.runs
     growing = runs[runs["method"].isin(RULES)]
     settings = (
