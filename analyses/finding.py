@@ -10,6 +10,9 @@ import pandas as pd
 from scipy import stats
 
 AGREES, DISAGREES, OPEN = "agrees", "does not agree", "cannot be told"
+#: By how much accuracy may fall short and still count as as good: δ of P's problem statement, for
+#: which P prints no number.
+TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ class Difference:
     pairs: int
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% confidence interval of the mean by Student's t; NaN for one pair."""
+        if self.pairs < 2:
+            return math.nan, math.nan
+        half = self.error * float(stats.t.ppf(0.975, self.pairs - 1))
+        return self.mean - half, self.mean + half
+
+    @property
     def sign(self) -> int:
         """1 or -1 where Student's t tells the mean from 0 at the level of 5%, else 0.
 
@@ -91,7 +102,12 @@ def difference(
         frame.loc[frame[by] == kind].set_index(pair)[column].astype(float)
         for kind in (first, second)
     ]
-    found = (kinds[0] - kinds[1]).dropna().to_numpy()
+    return of_differences(kinds[0] - kinds[1])
+
+
+def of_differences(values: pd.Series) -> Difference:
+    """Return mean, standard error and number of paired differences."""
+    found = values.dropna().to_numpy(float)
     if not len(found):
         return Difference(math.nan, math.nan, 0)
     error = float(np.std(found, ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan
@@ -111,6 +127,37 @@ def verdict(difference: Difference, expected: int) -> str:
     if difference.sign == 0:
         return OPEN
     return AGREES if difference.sign == expected else DISAGREES
+
+
+def as_good(
+    claim: str, measured: str, difference: Difference, tolerance: float = TOLERANCE
+) -> Finding:
+    """Return the finding on a claim that the first is as accurate as the second, or more.
+
+    It agrees where the 95% confidence interval of the difference lies above -``tolerance``, and
+    does not where it lies below 0 and not above that; in between nothing can be told. So a wide
+    error never passes for equality.
+    """
+    least, most = difference.interval
+    if difference.pairs < 2:
+        found = OPEN
+    elif least > -tolerance:
+        found = AGREES
+    else:
+        found = DISAGREES if most < 0 else OPEN
+    return Finding(f"{claim}, at most {tolerance * 100:g} points less", measured, found)
+
+
+def verdict_within(values: pd.Series, least: float, most: float) -> str:
+    """Return the verdict on a claim about a size, measured once a seed.
+
+    It agrees where every seed lies from ``least`` to ``most``, and does not where none does.
+    """
+    held = values.dropna().astype(float)
+    inside = held.between(least, most)
+    if len(held) < 2 or inside.nunique() > 1:
+        return OPEN
+    return AGREES if inside.all() else DISAGREES
 
 
 def markdown(findings: list[Finding]) -> str:

@@ -107,3 +107,8 @@ def training(study: Study) -> str:
 def percent(value: float, digits: int = 1) -> str:
     """Return a part of one in per cent."""
     return "–" if math.isnan(value) else f"{value * 100:.{digits}f}%"
+
+
+def stated(value: float) -> str:
+    """Return a part of one that somebody chose, such as a density, in per cent as they wrote it."""
+    return "–" if math.isnan(value) else f"{value * 100:.6g}%"

@@ -78,7 +78,9 @@ class Study:
     def spread(self) -> str:
         """What a line and a band mean, for captions."""
         return (
-            f"mean of {self.seeds} seeds, band: least to largest" if self.seeds > 1 else "one seed"
+            f"mean of {self.seeds} seeds; bands and bars: least to largest"
+            if self.seeds > 1
+            else "one seed"
         )
 
     def where(self, condition: Callable[[pd.DataFrame], Any]) -> Study:
@@ -96,7 +98,11 @@ class Study:
         return table.join(self.runs[chosen], on="run")
 
 
-def gather(command: Command, plan: Sequence[Mapping[str, Any]], varies: Collection[str]) -> Study:
+def gather(
+    command: Command,
+    plan: Sequence[Mapping[str, Any]],
+    varies: Collection[str] | Mapping[str, Collection[str]],
+) -> Study:
     """Train the runs of a plan, each only once, or find runs like these in ``from_runs``.
 
     Parameters
@@ -104,15 +110,16 @@ def gather(command: Command, plan: Sequence[Mapping[str, Any]], varies: Collecti
     command
         What was asked for.
     plan
-        Settings of the runs; with ``from_runs`` only their methods count.
+        Settings of the runs. With ``from_runs`` they say which methods are wanted, and with which
+        values of settings in which runs may not differ.
     varies
-        Settings in which the runs of one figure may differ, beside the seed. Where runs of one
-        method in ``from_runs`` differ in another setting, those are taken that have what
-        ``--set`` says, else what their recipe says.
+        Settings in which the runs of one figure may differ, beside the seed; by method where
+        methods vary in different ones. Where runs of one method in ``from_runs`` differ in another
+        setting, those are taken that have what ``--set`` says, else what the plan says, else what
+        their recipe says.
     """
     if command.from_runs is not None:
-        methods = {str(run["method"]) for run in plan}
-        return choose(read(command.from_runs), command, methods, {*varies, "method", "seed"})
+        return choose(read(command.from_runs), command, plan, varies)
     import pwmpr
 
     found = pwmpr.sweep(plan, engine="local", workers=command.workers, out=command.runs)
@@ -132,34 +139,33 @@ def read(path: Path) -> Study:
     return Study.of(finished(path))
 
 
-def choose(study: Study, command: Command, methods: set[str], varies: set[str]) -> Study:
-    """Return the runs of some methods that differ in nothing but what may vary."""
-    from pwmpr.running import resolve
-
-    runs = study.runs[study.runs["method"].isin(methods)]
+def choose(
+    study: Study,
+    command: Command,
+    plan: Sequence[Mapping[str, Any]],
+    varies: Collection[str] | Mapping[str, Collection[str]],
+) -> Study:
+    """Return, of every method of a plan, the runs that differ in nothing but what may vary."""
+    by_method: dict[str, list[Mapping[str, Any]]] = {}
+    for run in plan:
+        by_method.setdefault(str(run["method"]), []).append(run)
+    every = study.runs
     if command.recipe is not None:
-        runs = runs[runs["recipe"] == command.recipe]
-    for name, value in command.settings.items():
-        if name not in runs:
+        every = every[every["recipe"] == command.recipe]
+    for name in command.settings:
+        if name not in every:
             raise SystemExit(f"--set {name}: no setting of a run; expected e.g. rough_epochs")
-        runs = runs[runs[name].map(lambda held, value=value: held == value)]
-    fixed = [name for name in settings_of(runs) if name not in varies and name not in WHERE]
-    for name in fixed:
-        if runs.groupby("method")[name].agg(lambda column: column.map(repr).nunique()).max() <= 1:
-            continue
-        own = [
-            getattr(resolve(recipe, method=method), name)
-            for recipe, method in runs[["recipe", "method"]].itertuples(index=False)
-        ]
-        same = [repr(_plain(a)) == repr(_plain(b)) for a, b in zip(runs[name], own, strict=True)]
-        if not any(same):
-            values = ", ".join(sorted({str(value) for value in runs[name]}))
-            raise SystemExit(
-                f"the runs in {command.from_runs} differ in {name} ({values}), and none has what "
-                f"its recipe says. Remedy: choose with --set {name}=VALUE."
-            )
-        runs = runs[same]
-    missing = methods - set(runs["method"])
+    parts = [
+        _alike(
+            every[every["method"] == method],
+            command,
+            wanted,
+            set(varies.get(method, ()) if isinstance(varies, Mapping) else varies),
+        )
+        for method, wanted in by_method.items()
+    ]
+    runs = every[every.index.isin({name for part in parts for name in part.index})]
+    missing = set(by_method) - set(runs["method"])
     if runs.empty:
         raise SystemExit(
             f"{command.from_runs} holds no run that {command.name} needs; expected the methods "
@@ -168,6 +174,41 @@ def choose(study: Study, command: Command, methods: set[str], varies: set[str]) 
     if missing:
         print(f"not in {command.from_runs}, so not drawn: {', '.join(sorted(missing))}")
     return Study(runs, study.source)
+
+
+def _alike(
+    runs: pd.DataFrame, command: Command, wanted: list[Mapping[str, Any]], varies: set[str]
+) -> pd.DataFrame:
+    """Return the runs of one method that differ in nothing but what may vary."""
+    from pwmpr.running import resolve
+
+    for name, value in command.settings.items():
+        # Where a plan says otherwise than --set, the figure derives that setting.
+        if all(repr(run.get(name)) == repr(value) for run in wanted):
+            runs = runs[runs[name].map(lambda held, value=value: held == value)]
+    stated = {
+        name: wanted[0][name]
+        for name in wanted[0]
+        if name not in varies | {"recipe", "seed", *WHERE}
+        and len({repr(run.get(name)) for run in wanted}) == 1
+    }
+    for name in settings_of(runs):
+        if name in varies or name in ("seed", *WHERE) or runs[name].map(repr).nunique() <= 1:
+            continue
+        own = {recipe: getattr(resolve(recipe, **stated), name) for recipe in set(runs["recipe"])}
+        same = [
+            repr(_plain(a)) == repr(_plain(own[recipe]))
+            for a, recipe in zip(runs[name], runs["recipe"], strict=True)
+        ]
+        if not any(same):
+            values = ", ".join(sorted({str(value) for value in runs[name]}))
+            raise SystemExit(
+                f"the runs of {wanted[0]['method']} in {command.from_runs} differ in {name} "
+                f"({values}), and none has what its recipe says. Remedy: choose with "
+                f"--set {name}=VALUE."
+            )
+        runs = runs[same]
+    return runs
 
 
 def settings_of(runs: pd.DataFrame) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.colors
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -22,6 +24,8 @@ METHODS = {
     "rigl": ("RigL", "#117733", "<"),
     "phew": ("PHEW (static)", "#B8860B", "v"),
     "erk": ("ERK (static)", "#56B4E9", ">"),
+    "er": ("ER (static)", "#8C564B", "X"),
+    "uniform": ("uniform (static)", "#7F7F7F", "*"),
     "dsr": ("DSR", "#882255", "h"),
     "snfs": ("SNFS", "#44AA99", "p"),
     "gse-grabo": ("GSE (GraBo)", "#999933", "8"),
@@ -43,6 +47,13 @@ REGROW = {
 def named(method: str) -> tuple[str, str, str]:
     """Return a method's name in print, colour and marker."""
     return METHODS.get(method, (method, "#666666", "."))
+
+
+def shade(method: str, part: float) -> str:
+    """Return a method's colour mixed with white (part from 0 to 1) or black (from 0 to -1)."""
+    colour = np.array(mpl.colors.to_rgb(named(method)[1]))
+    end = np.ones(3) if part > 0 else np.zeros(3)
+    return mpl.colors.to_hex(colour + (end - colour) * abs(part))
 
 
 def use_style() -> None:
@@ -101,6 +112,68 @@ def curve(
         )
 
 
+def points(
+    axes: Axes,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    method: str,
+    place: float = 1.0,
+    *,
+    label: str | None = None,
+    dashes: str = "-",
+    colour: str | None = None,
+    marker: str | None = None,
+) -> None:
+    """Draw means over seeds at a few values of a logarithmic ``x``, bars from least to largest.
+
+    ``place`` is the factor on ``x`` by which they stand beside it; see `places`.
+    """
+    name, own_colour, own_marker = named(method)
+    colour = colour or own_colour
+    table = frame.dropna(subset=[y]).groupby(x)[y].agg(["mean", "min", "max"])
+    if table.empty:
+        return
+    at = table.index.to_numpy(float) * place
+    reach = [table["mean"] - table["min"], table["max"] - table["mean"]]
+    axes.plot(at, table["mean"], color=colour, linestyle=dashes, linewidth=1.0, alpha=0.6, zorder=2)
+    axes.errorbar(
+        at, table["mean"], np.maximum(0, reach),
+        color=colour, marker=own_marker if marker is None else marker, markersize=5.5,
+        linestyle="none", elinewidth=1.4, label=label or name, zorder=3,
+    )  # fmt: skip
+
+
+def places(number: int, densities: pd.Series) -> list[float]:
+    """Return factors that put points of one density side by side, so that no bar hides another."""
+    step = 0.025 * np.log(2 * float(densities.max()) / float(densities.min()))
+    return [float(np.exp(step * (n - (number - 1) / 2))) for n in range(number)]
+
+
+def level(axes: Axes, values: pd.Series, method: str, *, band: bool = True) -> None:
+    """Draw what does not depend on density as a dashed line: mean, band from least to largest."""
+    held = values.dropna().astype(float)
+    if held.empty:
+        return
+    name, colour, _ = named(method)
+    axes.axhline(held.mean(), color=colour, linestyle="--", linewidth=1.2, label=name)
+    if band and len(held) > 1:
+        axes.axhspan(held.min(), held.max(), color=colour, alpha=0.1, linewidth=0)
+
+
+def percent_axis(axes: Axes, text: str) -> None:
+    """Label the vertical axis of parts of one in per cent."""
+    axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value * 100:g}"))
+    axes.set_ylabel(f"{text} (%)")
+
+
+def percent_across(axes: Axes, text: str) -> None:
+    """Label the horizontal axis of parts of one in per cent, with few ticks."""
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value * 100:g}"))
+    axes.set_xlabel(f"{text} (%)")
+
+
 def legend_below(figure: Figure, *panels: Axes) -> None:
     """Put one legend under all panels, each entry once."""
     entries: dict[str, Artist] = {}
@@ -125,15 +198,28 @@ def letter(axes: Axes, which: str, text: str) -> None:
     axes.set_title(f"({which}) {text}", loc="left")
 
 
-def density_axis(axes: Axes, densities: pd.Series) -> None:
-    """Give a logarithmic axis of densities, with ticks in per cent."""
+def density_axis(axes: Axes, densities: pd.Series, *, only: bool = False) -> None:
+    """Give a logarithmic axis of densities, with ticks in per cent; ``only`` at these densities."""
     axes.set_xscale("log")
     low, high = float(densities.min()), float(densities.max())
-    candidates = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
+    candidates = np.array([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
     ticks = candidates[(candidates >= low * 0.95) & (candidates <= high * 1.05)]
+    if only:
+        ticks = np.unique(densities.to_numpy(float))
+        axes.set_xlim(low / 1.4, high * 1.4)
     axes.set_xticks(ticks, [f"{tick * 100:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("density (% of weights kept, log scale)")
+
+
+def times_axis(axes: Axes, low: float, high: float, text: str) -> None:
+    """Give a logarithmic horizontal axis of multiples, with plain numbers at 1, 2 and 5."""
+    axes.set_xscale("log")
+    candidates = np.array([a * 10.0**b for b in range(-4, 4) for a in (1, 2, 5)])
+    ticks = candidates[(candidates >= low * 0.9) & (candidates <= high * 1.1)]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(text)
 
 
 def save(figure: Figure, folder: Path, name: str) -> Path:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 import style
 from command import Command, parse
+from curves import longest
 from finding import Finding, difference, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -73,16 +74,6 @@ def plan(command: Command) -> list[dict[str, object]]:
     """Return one run a rule and seed, which grows to half of all weights."""
     common = {"extensive": False, "density": 0.5, **command.common}
     return [{**common, "method": m, "seed": s} for m in METHODS for s in command.seeds]
-
-
-def longest(study: Study) -> Study:
-    """Return, of runs that differ in how far they grew alone, the one that grew farthest.
-
-    Runs that grow until a plateau end where it is, so they come last.
-    """
-    runs = study.runs.assign(order=study.runs["density"].map(lambda d: -1.0 if d is None else d))
-    last = runs.sort_values("order", kind="stable").groupby(["method", "seed"]).tail(1).index
-    return study.where(lambda table: table.index.isin(last))
 
 
 def numbers(study: Study) -> pd.DataFrame:
