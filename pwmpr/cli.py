@@ -19,10 +19,12 @@ from pwmpr import recipefile
 from pwmpr.method import methods
 from pwmpr.options import descriptions, parse
 from pwmpr.recipe import recipe_settings, recipes
-from pwmpr.settings import NAMES, Settings
+from pwmpr.settings import NAMES
 from topograph.errors import TopographError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pwmpr.result import RunResult
 
 
@@ -94,9 +96,18 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("--quiet", action="store_true", help="no progress bar")
     resume.set_defaults(action=_resume)
 
-    show = commands.add_parser("show", parents=[shared], help="show what a run has come to")
-    show.add_argument("folder", metavar="DIR")
-    show.add_argument("--json", action="store_true", help="the numbers of result.json")
+    show = commands.add_parser(
+        "show",
+        parents=[shared],
+        help="show what runs have come to, finished or not",
+        description="Show what runs have come to, finished or not. Only reads, also while they "
+        "are trained.",
+    )
+    show.add_argument(
+        "folders", metavar="DIR", nargs="+", help="a run's folder, or a folder of runs"
+    )
+    show.add_argument("--json", action="store_true", help="print all numbers as JSON")
+    show.add_argument("--figure", metavar="FILE", help="draw them: .png, .svg or .pdf")
     show.set_defaults(action=_show)
 
     sweep = commands.add_parser(
@@ -177,33 +188,34 @@ def _resume(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
 
 
 def _show(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from pwmpr.folder import RunFolder
+    from pwmpr.showing.recorded import read_all
+    from pwmpr.showing.side_by_side import runs_parts
+    from pwmpr.showing.tables import console, run_parts, state_lines
 
-    folder = RunFolder.open(options.folder)
+    runs = read_all(options.folders)
+    if options.figure is not None:
+        from pwmpr.showing.picture import save
+
+        save(runs, options.figure)
     if options.json:
-        print(json.dumps(folder.result(), indent=2))
+        values = [run.to_dict() for run in runs]
+        print(json.dumps(values[0] if len(runs) == 1 else values, indent=2))
         return 0
-    if folder.finished:
-        from pwmpr.result import RunResult
-
-        result = RunResult.load(folder.path, weights=False)
-        print(result)
+    if len(runs) == 1:
+        print(_summary(runs[0].path) if runs[0].finished else "\n".join(state_lines(runs[0])))
         print()
-        print(result.curve.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-        return 0
-    settings = Settings.from_dict(folder.settings()["settings"])
-    print(f"run       {settings.recipe}, method {settings.method}, seed {settings.seed}")
-    rows = folder.history()
-    state = "before its first epoch"
-    if rows:
-        last = rows[-1]
-        state = (
-            f"{last['phase']} cycle {last['cycle']}, epoch {last['epoch']}, density "
-            f"{last['density']:.4g}, validation accuracy {last['val_accuracy']:.2%}"
-        )
-    print(f"state     unfinished: {state}")
-    print(f"go on     pwmpr resume {folder.path}")
+    screen = console()
+    for part in run_parts(runs[0]) if len(runs) == 1 else runs_parts(runs):
+        screen.print(part)
+    if options.figure is not None:
+        print(f"\nfigure    {options.figure}")
     return 0
+
+
+def _summary(folder: Path) -> str:
+    from pwmpr.result import RunResult
+
+    return repr(RunResult.load(folder, weights=False))
 
 
 def _sweep(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
