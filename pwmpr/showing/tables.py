@@ -110,7 +110,7 @@ def _phases(run: Recorded) -> Table:
     columns = [("phase", "left"), ("epochs", "right"), ("steps", "right"), ("density", "left"),
                ("FLOPs", "right")]  # fmt: skip
     columns += [("× dense", "right")] if dense else []
-    columns += [("of FLOPs", "right"), ("seconds", "right"), ("of seconds", "right")]
+    columns += [("share", "right"), ("seconds", "right"), ("share", "right")]
     table = plain_table(columns)
     phases = run.phases
     flops_all = sum(phase.flops for phase in phases) or 1.0
