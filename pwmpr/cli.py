@@ -10,8 +10,11 @@ import argparse
 import difflib
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pwmpr
@@ -19,7 +22,7 @@ from pwmpr import recipefile
 from pwmpr.method import methods
 from pwmpr.options import descriptions, parse
 from pwmpr.recipe import recipe_settings, recipes
-from pwmpr.settings import NAMES, Settings
+from pwmpr.settings import NAMES
 from topograph.errors import TopographError
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pwmpr: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("pwmpr: interrupted; pwmpr resume DIR goes on with a run", file=sys.stderr)
+        print(f"pwmpr: interrupted; {_after_interrupt(options)}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output went away
         sys.stderr.close()
@@ -94,9 +97,18 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("--quiet", action="store_true", help="no progress bar")
     resume.set_defaults(action=_resume)
 
-    show = commands.add_parser("show", parents=[shared], help="show what a run has come to")
-    show.add_argument("folder", metavar="DIR")
-    show.add_argument("--json", action="store_true", help="the numbers of result.json")
+    show = commands.add_parser(
+        "show",
+        parents=[shared],
+        help="show what runs have come to, finished or not",
+        description="Show what runs have come to, finished or not. Only reads, also while they "
+        "are trained.",
+    )
+    show.add_argument(
+        "folders", metavar="DIR", nargs="+", help="a run's folder, or a folder of runs"
+    )
+    show.add_argument("--json", action="store_true", help="print all numbers as JSON")
+    show.add_argument("--figure", metavar="FILE", help="draw them: .png, .svg or .pdf")
     show.set_defaults(action=_show)
 
     sweep = commands.add_parser(
@@ -131,6 +143,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _after_interrupt(options: argparse.Namespace) -> str:
+    """Return how what was interrupted goes on."""
+    if options.command == "sweep":
+        return "the same command goes on with the sweep"
+    folder = getattr(options, "folder", None)
+    if folder is None:
+        return "nothing was changed"
+    if not (Path(folder) / "settings.json").is_file():
+        return "training had not begun"
+    return f"pwmpr resume {folder} goes on with the run"
+
+
 def _unknown(rest: list[str], command: str) -> str:
     """Return what is wrong with arguments that no option takes."""
     flags = [argument.partition("=")[0] for argument in rest if argument.startswith("--")]
@@ -152,17 +176,19 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
                 changes[name] = parse(name, text)
             except TopographError as error:
                 parser.error(error.problem)
-    from pwmpr.running import resolve, run
+    from pwmpr.running import free_folder, resolve, run
 
-    text = recipefile.as_text(resolve(options.recipe, **changes))
+    settings = resolve(options.recipe, **changes)
+    text = recipefile.as_text(settings)
     if options.print_settings:
         print(text, end="")
         return 0
-    if sys.stderr.isatty() and not options.quiet:
-        print(text, file=sys.stderr)
+    options.folder = str(free_folder(settings)) if options.out is None else options.out
+    if _talks(options):
+        print(f"{text}\nfolder: {options.folder}\n", file=sys.stderr)
     result = run(
         options.recipe,
-        out=options.out,
+        out=options.folder,
         progress=_progress(options),
         log_to=options.log_to,
         **changes,
@@ -172,38 +198,46 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _resume(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from pwmpr.running import resume
+    from pwmpr.showing.recorded import Recorded
+    from pwmpr.showing.tables import state_lines
 
+    if _talks(options):
+        stopped = Recorded.read(options.folder)
+        if not stopped.finished:
+            lines = [line for line in state_lines(stopped) if not line.startswith("go on")]
+            print("\n".join(lines), file=sys.stderr)
     return _print(resume(options.folder, progress=_progress(options)))
 
 
 def _show(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from pwmpr.folder import RunFolder
+    from pwmpr.showing.recorded import read_all
+    from pwmpr.showing.side_by_side import runs_parts
+    from pwmpr.showing.tables import console, run_parts, state_lines
 
-    folder = RunFolder.open(options.folder)
+    runs = read_all(options.folders)
+    if options.figure is not None:
+        from pwmpr.showing.picture import save
+
+        save(runs, options.figure)
     if options.json:
-        print(json.dumps(folder.result(), indent=2))
+        values = [run.to_dict() for run in runs]
+        print(json.dumps(values[0] if len(runs) == 1 else values, indent=2))
         return 0
-    if folder.finished:
-        from pwmpr.result import RunResult
-
-        result = RunResult.load(folder.path, weights=False)
-        print(result)
+    if len(runs) == 1:
+        print(_summary(runs[0].path) if runs[0].finished else "\n".join(state_lines(runs[0])))
         print()
-        print(result.curve.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-        return 0
-    settings = Settings.from_dict(folder.settings()["settings"])
-    print(f"run       {settings.recipe}, method {settings.method}, seed {settings.seed}")
-    rows = folder.history()
-    state = "before its first epoch"
-    if rows:
-        last = rows[-1]
-        state = (
-            f"{last['phase']} cycle {last['cycle']}, epoch {last['epoch']}, density "
-            f"{last['density']:.4g}, validation accuracy {last['val_accuracy']:.2%}"
-        )
-    print(f"state     unfinished: {state}")
-    print(f"go on     pwmpr resume {folder.path}")
+    screen = console()
+    for part in run_parts(runs[0]) if len(runs) == 1 else runs_parts(runs):
+        screen.print(part)
+    if options.figure is not None:
+        print(f"\nfigure    {options.figure}")
     return 0
+
+
+def _summary(folder: Path) -> str:
+    from pwmpr.result import RunResult
+
+    return repr(RunResult.load(folder, weights=False))
 
 
 def _sweep(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -226,14 +260,28 @@ def _sweep(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     found = sweep(
         options.file, options.engine, options.workers, progress=_progress(options), **settings
     )
-    frame = found.frame
     if options.csv:
-        frame.to_csv(options.csv, index=False)
-    shown = frame.drop(columns=["folder", "error", "attempts"], errors="ignore")
-    print(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+        found.frame.to_csv(options.csv, index=False)
+    if found.folders:
+        from pwmpr.showing.recorded import read_all
+        from pwmpr.showing.side_by_side import runs_parts
+        from pwmpr.showing.tables import console
+
+        screen = console()
+        for part in runs_parts(read_all(found.folders)):
+            screen.print(part)
+        print()
+    kept = sum(outcome.status == "kept" for outcome in found.outcomes)
+    earlier = f", {kept} of them before" if kept else ""
+    print(f"{len(found.folders)} of {len(found)} runs finished{earlier}")
     for outcome in found.failed:
         print(f"pwmpr: {outcome.folder}: {outcome.status}: {outcome.error}", file=sys.stderr)
     return 1 if found.failed else 0
+
+
+def _talks(options: argparse.Namespace) -> bool:
+    """Whether somebody looks on and wants to; of several processes one speaks."""
+    return sys.stderr.isatty() and not options.quiet and os.environ.get("RANK", "0") == "0"
 
 
 def _progress(options: argparse.Namespace) -> bool | None:
@@ -247,7 +295,10 @@ def _print(result: RunResult) -> int:
 
 
 def _list(lines: dict[str, str]) -> int:
-    width = max(map(len, lines))
+    """Print names and what each is: a line each, on a terminal wrapped beside the names."""
+    width = max(map(len, lines)) + 2
+    screen = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for name, line in lines.items():
-        print(f"{name:<{width}}  {line}")
+        parts = textwrap.wrap(line, max(screen - width, 20)) if screen else [line]
+        print(f"{name:<{width}}" + ("\n" + " " * width).join(parts))
     return 0

@@ -191,6 +191,20 @@ METHODS = {
             **_SURVIVAL,
             switch_method="set-magnitude",
         ),
+        _rewiring(
+            "gradient-momentum",
+            "rewire: gradient regrowth, momentum from half-way on (S, Table 8)",
+            "rigl",
+            **_SURVIVAL,
+            switch_method="momentum",
+        ),
+        _rewiring(
+            "momentum-gradient",
+            "rewire: momentum regrowth, gradient from half-way on (S, Table 8)",
+            "momentum",
+            **_SURVIVAL,
+            switch_method="rigl",
+        ),
         Method(
             "imp",
             "prune: train, remove 20% by |θ|, rewind, repeat (Frankle & Carbin 2019)",

@@ -17,6 +17,7 @@ from topograph.errors import TopographError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from torch import Tensor, nn
 
 HISTORY_COLUMNS = (
@@ -232,6 +233,21 @@ class RunResult:
         """The last epoch of every cycle and phase: accuracy against density."""
         ends = self.history.groupby(["phase", "cycle"], sort=False).tail(1)
         return ends[["phase", "cycle", "epoch", "density", "train_loss", "val_accuracy"]]
+
+    def figure(self) -> Figure:
+        """Draw the run: accuracy and density by epoch, the plateau, the cost by phase.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Accuracy against epoch, phases shaded, with the density below; accuracy against
+            density with the plateau fit, where there is one; FLOPs and seconds by phase.
+        """
+        from pwmpr.showing.picture import run_figure
+        from pwmpr.showing.recorded import Recorded
+
+        rows = tuple(self.history.to_dict("records"))
+        return run_figure(Recorded(self.folder, self.settings.to_dict(), rows, self.summary))
 
     def __repr__(self) -> str:
         return "\n".join(f"{name:<10}{value}" for name, value in self._lines())

@@ -108,7 +108,7 @@ def run(
     wanted = resolve(recipe, **settings)
     parts = prepare_parts(wanted, train, validation, test)
     group = joined(wanted)
-    path = Path(group.told(str(_free_folder(wanted) if out is None else out))).expanduser()
+    path = Path(group.told(str(free_folder(wanted) if out is None else out))).expanduser()
     folder = _made(path, group)
     return _carry_out(wanted, model, parts, loss, folder, progress, log_to, group, resumed=False)
 
@@ -322,7 +322,8 @@ def _made(path: Path, group: Group) -> RunFolder:
     return folder
 
 
-def _free_folder(settings: Settings) -> Path:
+def free_folder(settings: Settings) -> Path:
+    """Return where a run goes that names no folder: under ``runs/``, by its settings."""
     path, number = Path("runs") / settings.name, 1
     while path.exists():
         number += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,9 @@ def sweep(
             for place, outcome in _engine(engine, chosen, min(workers, len(chosen)), options):
                 found[waiting[place]] = outcome
                 bar.update()
-                if not outcome.finished:
-                    bar.write(f"{outcome.folder}: {outcome.status}: {outcome.error}")
+                if not outcome.finished and not bar.disable:
+                    said = f"{outcome.folder}: {outcome.status}: {outcome.error}"
+                    bar.write(said, file=sys.stderr)
     finally:
         bar.close()
     return Sweep(tuple(found[position] for position in range(len(tasks))))

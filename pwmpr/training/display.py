@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pwmpr.training.trainer import Trainer
 
 
+#: Where the end is known: without the rate, so that 80 columns leave room for a bar.
+_TO_THE_END = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+
+
 class Display:
     """A progress bar of optimiser steps, with phase, density and the last validation accuracy.
 
@@ -38,6 +42,7 @@ class Display:
         stage, step = trainer.stage, trainer.progress.step
         if stage is not None and stage.phase == "extensive":
             self._bar.total = step - trainer.progress.stage_step + stage.steps
+            self._bar.bar_format = _TO_THE_END
         self._bar.update(step - self._bar.n)
         if stage is not None and trainer.progress.batch == 1:
             last = ""

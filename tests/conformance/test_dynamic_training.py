@@ -341,6 +341,8 @@ def quick(data, out, method, **settings):
         ("dsr", {"update_every": 5, "threshold": 0.05}),
         ("random-gradient", {"update_every": 6}),
         ("momentum-random", {"update_every": 6}),
+        ("gradient-momentum", {"update_every": 6}),
+        ("momentum-gradient", {"update_every": 6}),
     ],
 )
 def test_every_method_keeps_its_density_at_every_update(tmp_path, data, method, settings):
@@ -395,17 +397,21 @@ def test_rigl_leaves_the_optimiser_step_out_when_it_updates(tmp_path, data):
 
 def test_the_rule_switches_half_way(tmp_path, data):
     found = {}
-    for method in ("random-gradient", "set-magnitude", "gradient-random", "rigl"):
+    mixes = {"random": "set-magnitude", "gradient": "rigl", "momentum": "momentum"}
+    pairs = list(itertools.permutations(mixes, 2))
+    for method in (*mixes.values(), *("-".join(pair) for pair in pairs)):
         found[method] = quick(
             data, tmp_path / method, method, update_every=8, update_fraction=0.5, update_end=1.0,
             update_skips_step=False, update_anneal="cosine",
         )  # fmt: skip
     # Updates at 8, 16 of 40 steps come before the switch, 24 and 32 after it.
-    for mixed, pure in (("random-gradient", "set-magnitude"), ("gradient-random", "rigl")):
+    for first, then in pairs:
+        mixed = found[f"{first}-{then}"]
         same = [a.masks == b.masks for a, b in
-                zip(found[mixed].snapshots, found[pure].snapshots, strict=False)]  # fmt: skip
+                zip(mixed.snapshots, found[mixes[first]].snapshots, strict=False)]  # fmt: skip
         assert same[:3] == [True] * 3
         assert not all(same[3:])
+        assert mixed.settings.switch_method == mixes[then]
 
 
 @pytest.mark.parametrize("method", ["momentum", "dsr", "rigl"])

@@ -72,6 +72,7 @@ def test_an_unfinished_run_is_shown_with_the_way_on(tmp_path, capsys):
     assert main(["show", str(tmp_path / "r")]) == 0
     assert "before its first epoch" in capsys.readouterr().out
     row = {"phase": "rough", "cycle": 2, "epoch": 9, "density": 0.08, "val_accuracy": 0.5}
+    row |= {"step": 90, "flops": 1000, "seconds": 1.5}
     folder.add_history(row)
     folder.close()
     assert main(["show", str(tmp_path / "r")]) == 0
@@ -124,7 +125,8 @@ def test_what_cannot_be_done_is_said_in_one_line_with_status_1(
         (["run", "digits", "--growth", "0.2"], "did you mean --growth-ratio?"),
         (["run", "digits", "--lr", "fast"], "lr is 'fast'; expected a number"),
         (["run", "digits", "--nonsense", "1"], "--nonsense"),
-        (["show", "a", "b"], "unrecognized"),
+        (["show"], "DIR"),
+        (["resume", "a", "b"], "unrecognized"),
     ],
 )
 def test_what_cannot_be_understood_has_status_2(arguments, says, capsys):

@@ -71,6 +71,32 @@ def test_tensorboard_holds_the_history(tmp_path):
     assert [event.value for event in found] == pytest.approx(result.history["val_accuracy"])
 
 
+def test_tensorboard_shows_rows_that_come_again_after_a_kill_once(tmp_path):
+    """A run is cut back to an earlier checkpoint, as a kill leaves it, and goes on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("tensorboard")
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        from pwmpr.logs.on_tensorboard import TensorBoard
+
+        result = pwmpr.run("digits", out=tmp_path / "r", log_to="tensorboard", **QUICK)
+        rows = result.history.to_dict("records")
+        again = TensorBoard(tmp_path / "r")
+        again.settings(result.settings.to_dict())
+        for row in rows[1:]:
+            again.row({**row, "seconds": row["seconds"] + 100})
+        again.close()
+        events = EventAccumulator(str(tmp_path / "r" / "tensorboard")).Reload()
+        steps = [event.step for event in events.Scalars("val_accuracy")]
+        seconds = [event.value for event in events.Scalars("seconds")]
+        texts = events.Tensors("settings/text_summary")
+    assert steps == result.history["step"].tolist()
+    assert seconds[0] < 100 < min(seconds[1:])
+    assert len(texts) == 1
+    assert b"mlp-64-9-10" in texts[0].tensor_proto.string_val[0]
+
+
 def test_wandb_takes_the_history_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
