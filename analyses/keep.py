@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import pandas as pd
 from kept import keep
 from measured import Measured, finished
 
@@ -26,20 +27,38 @@ def main(argv: list[str] | None = None) -> Path:
         "--where", default="", metavar="QUERY", help="e.g. \"recipe == 'digits' and epochs == 100\""
     )
     parser.add_argument(
+        "--snapshots",
+        default="",
+        metavar="QUERY",
+        help="runs whose snapshots are measured (default: all); 'False' for none",
+    )
+    parser.add_argument(
         "--nodes",
         default="",
         metavar="QUERY",
-        help='runs whose nodes are kept, e.g. "density == 0.05" (default: all)',
+        help='those among them whose nodes are kept, e.g. "density == 0.05" (default: all)',
     )
     given = parser.parse_args(argv)
     folders = {folder.name: folder for folder in finished(given.runs)}
     runs = Measured(list(folders.values())).runs
-    runs = runs.query(given.where) if given.where else runs
-    with_nodes = runs.query(given.nodes) if given.nodes else runs
-    keep(Measured([folders[name] for name in runs.index]), given.out, with_nodes.index)
+    runs = chosen(runs, given.where)
+    looked = chosen(runs, given.snapshots)
+    with_nodes = chosen(looked, given.nodes)
+    measured = Measured([folders[name] for name in runs.index])
+    keep(measured, given.out, looked.index, with_nodes.index)
     size = sum(file.stat().st_size for file in given.out.glob("*.parquet"))
-    print(f"{len(runs)} runs, nodes of {len(with_nodes)}, {size / 1e6:.2f} MB")
+    print(
+        f"{len(runs)} runs, snapshots of {len(looked)}, nodes of {len(with_nodes)}; "
+        f"{size / 1e6:.2f} MB"
+    )
     return given.out
+
+
+def chosen(runs: pd.DataFrame, query: str) -> pd.DataFrame:
+    """Return the runs that a query names: none for "False", all for an empty one."""
+    if query == "False":
+        return runs.iloc[:0]
+    return runs.query(query) if query else runs
 
 
 if __name__ == "__main__":

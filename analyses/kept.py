@@ -59,7 +59,12 @@ class Kept:
 
     def _part(self, table: str, names: Iterable[str]) -> pd.DataFrame:
         wanted = list(names)
-        whole = pd.read_parquet(self.path / f"{table}.parquet", filters=[("run", "in", wanted)])
+        file = self.path / f"{table}.parquet"
+        if not file.is_file():
+            raise SystemExit(
+                f"{self.path} keeps no {table}. Remedy: draw from the folders of the runs."
+            )
+        whole = pd.read_parquet(file, filters=[("run", "in", wanted)])
         missing = sorted(set(wanted) - set(whole["run"].astype(str)))
         if missing:
             raise SystemExit(
@@ -74,7 +79,9 @@ class Kept:
         )
 
 
-def keep(measured: Measured, path: Path, with_nodes: Iterable[str]) -> None:
+def keep(
+    measured: Measured, path: Path, with_snapshots: Iterable[str], with_nodes: Iterable[str]
+) -> None:
     """Write a study of runs into a folder.
 
     Parameters
@@ -83,18 +90,22 @@ def keep(measured: Measured, path: Path, with_nodes: Iterable[str]) -> None:
         The runs.
     path
         The folder.
-    with_nodes
-        Names of the runs whose nodes are kept.
+    with_snapshots, with_nodes
+        Names of the runs whose snapshots are measured, and of those among them whose nodes are
+        kept.
     """
     path.mkdir(parents=True, exist_ok=True)
     names = list(measured.runs.index)
     measured.plain_runs.to_parquet(path / "runs.parquet", compression="zstd")
     tables = {
         "history": measured.history(names),
-        "snapshots": measured.snapshots(names),
-        "nodes": measured.nodes(list(with_nodes)),
+        "snapshots": measured.snapshots(with_snapshots),
+        "nodes": measured.nodes(with_nodes),
     }
     for name, table in tables.items():
+        if table.empty:
+            (path / f"{name}.parquet").unlink(missing_ok=True)
+            continue
         _small(table).to_parquet(path / f"{name}.parquet", compression="zstd", index=False)
 
 

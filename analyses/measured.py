@@ -65,11 +65,11 @@ class Measured:
 
     def snapshots(self, names: Iterable[str]) -> pd.DataFrame:
         """Return a row a snapshot of some runs."""
-        return pd.concat([look[0] for look in self._look(names)], ignore_index=True)
+        return _joined(look[0] for look in self._look(names))
 
     def nodes(self, names: Iterable[str]) -> pd.DataFrame:
         """Return a row a node of some snapshots of some runs."""
-        return pd.concat([look[1] for look in self._look(names)], ignore_index=True)
+        return _joined(look[1] for look in self._look(names))
 
     def _look(self, names: Iterable[str]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
         names = list(names)
@@ -77,6 +77,11 @@ class Measured:
         for name in tqdm(waiting, desc="measuring", unit="run", disable=None if waiting else True):
             self._looked[name] = look(self._folders[name], name)
         return [self._looked[name] for name in names]
+
+
+def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    held = list(tables)
+    return pd.concat(held, ignore_index=True) if held else pd.DataFrame()
 
 
 def finished(path: Path) -> list[Path]:
