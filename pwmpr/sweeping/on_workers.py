@@ -105,8 +105,14 @@ class _Crew:
 
     def dismiss(self) -> None:
         """End all workers; a run that is under way writes a checkpoint first."""
-        for process in self.processes.values():
-            process.terminate()
+        for worker, process in self.processes.items():
+            if worker in self.busy:
+                process.terminate()
+                continue
+            # Whoever is idle leaves by itself: what is killed leaves semaphores behind, and Python
+            # warns of them on the terminal.
+            with contextlib.suppress(OSError):
+                worker.send(None)
         for worker in list(self.processes):
             process = self.processes[worker]
             process.join(timeout=30)
@@ -117,13 +123,15 @@ class _Crew:
 
 
 def _serve(connection: Connection, card: str | None) -> None:
-    """Carry out tasks until the connection closes (in a worker process)."""
+    """Carry out tasks until None comes or the connection closes (in a worker process)."""
     if card is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = card
     while True:
         try:
             task = connection.recv()
         except (EOFError, KeyboardInterrupt):
+            return
+        if task is None:
             return
         outcome = carry_out(task)
         try:
