@@ -52,7 +52,7 @@ class Gated:
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Make ready for a step: mask weights that were written from outside, and gradients."""
+        """Make ready for a step: mask weights that were written from outside."""
         # Every in-place write to a tensor raises its version, so an unchanged version means that
         # nobody has written since the last step.
         _multiply(
@@ -60,7 +60,6 @@ class Gated:
             for name, gate in self._gates.items()
             if self._parameters[name]._version != self._versions[name]
         )
-        self.take_gradients()
 
     @torch.no_grad()
     def take_gradients(self) -> None:

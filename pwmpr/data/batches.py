@@ -118,12 +118,14 @@ class ImageBatches:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See `Batches`."""
         order = torch.randperm(self.samples, generator=generator(self.seed, "order", number))
-        draws = generator(self.seed, "augment", number)
-        # Drawn for the whole epoch at once, so that batch b is the same whether or not the epoch
-        # began at batch 0.
-        offsets = torch.randint(0, 2 * PADDING + 1, (self.samples, 2), generator=draws)
-        flips = torch.randint(0, 2, (self.samples,), generator=draws)
-        order, offsets, flips = (t.to(self.images.device) for t in (order, offsets, flips))
+        order = order.to(self.images.device)
+        if self.augment == "crop-flip":
+            # Drawn for the whole epoch at once, so that batch b is the same whether or not the
+            # epoch began at batch 0.
+            draws = generator(self.seed, "augment", number)
+            offsets = torch.randint(0, 2 * PADDING + 1, (self.samples, 2), generator=draws)
+            flips = torch.randint(0, 2, (self.samples,), generator=draws)
+            offsets, flips = (t.to(self.images.device) for t in (offsets, flips))
         for first in range(start * batch, self.count(batch) * batch, batch):
             part = dealt(first, min(first + batch, self.samples), share)
             images = self.images[order[part]]
