@@ -95,7 +95,10 @@ def draw(levels: pd.DataFrame, last: pd.DataFrame, study: Study) -> Figure:
         if y == "cost":
             axes.set_ylabel("cumulative cost (× dense training)")
             axes.axhline(1, color="black", linestyle=":", linewidth=1)
-            axes.text(0.02, 1.06, "dense", transform=axes.get_yaxis_transform(), fontsize=9)
+            axes.annotate(
+                "dense", (0.02, 1), xytext=(0, -3), xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points", va="top", fontsize=9,
+            )  # fmt: skip
         else:
             style.percent_axis(axes, "validation accuracy")
     for axes, head, which in zip(
@@ -103,7 +106,8 @@ def draw(levels: pd.DataFrame, last: pd.DataFrame, study: Study) -> Figure:
     ):
         style.letter(axes, which, head)
     style.legend_below(figure, panels[0])
-    style.title(figure, f"What growth costs: {study.what} ({study.spread})")
+    spread = "means over seeds; bands and bars: least to largest"
+    style.title(figure, f"What growth costs: {study.what} ({spread})")
     return figure
 
 

@@ -31,9 +31,9 @@ KINDS = (*RULES, *DYNAMIC, "phew", "erk")
 CAPTION = (
     "Test accuracy at fixed densities after the whole training: growth (above), dynamic sparse "
     "training (middle), static masks (below). Dots are means over seeds, bars reach from the least "
-    "to the largest seed, ticks are single seeds; the dashed line is the dense network. All "
-    "methods of one panel have the same density and, but for growth's last rough training, the "
-    "same number of epochs."
+    "to the largest seed, ticks are single seeds; the dashed line is the dense network; a line "
+    "without a dot was not trained at that density. All methods of one panel have the same density "
+    "and, but for growth's last rough training, the same number of epochs."
 )
 
 
@@ -82,6 +82,10 @@ def draw(frame: pd.DataFrame, study: Study) -> Figure:
         lines = frame.loc[frame["kind"] == "dense", "accuracy"].astype(float)
         if len(lines):
             axes.axvline(lines.mean(), color="black", linestyle="--", linewidth=1.2)
+            axes.text(
+                lines.mean(), 0.01, "dense ", ha="right", fontsize=9,
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
         style.percent_across(axes, "test accuracy")
         style.letter(axes, letter, f"density {stated(density)}")
         for between in (len(shown(sparse, RULES)), len(shown(sparse, [*RULES, *DYNAMIC]))):

@@ -10,9 +10,9 @@ from study import Study
 
 
 def pruning(study: Study) -> pd.DataFrame:
-    """Return the end of every level of every IMP-C run."""
-    runs = study.where(lambda table: table["method"] == "imp-c")
-    return ends(runs) if len(runs.runs) else pd.DataFrame(columns=["kind", "seed", "density"])
+    """Return the end of every level of every IMP-C run; no row where there is none."""
+    table = ends(study)
+    return table[table["kind"] == "imp-c"].reset_index(drop=True)
 
 
 def keeps(levels: pd.DataFrame, last: pd.DataFrame) -> pd.DataFrame:

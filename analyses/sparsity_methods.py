@@ -89,7 +89,7 @@ def draw(levels: pd.DataFrame, last: pd.DataFrame, study: Study) -> Figure:
     style.density_axis(axes, pd.concat([levels["density"], sparse["asked"]]).astype(float))
     style.percent_axis(axes, "validation accuracy")
     style.legend_below(figure, axes)
-    style.title(figure, f"{study.what} ({study.spread})")
+    style.title(figure, f"Beside other methods: {study.what} ({study.spread})")
     return figure
 
 

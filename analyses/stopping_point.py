@@ -113,9 +113,11 @@ def draw(rough: pd.DataFrame, last: pd.DataFrame, fits: pd.DataFrame, own: Study
         number = looks[seed]
         colour = style.shade("pwmpr", SHADES[number % len(SHADES)])
         one_fit(panels["a"], part, row, colour, MARKERS[number % len(MARKERS)], f"seed {seed}")
-    style.density_axis(panels["a"], rough["density"])
+    few = rough["density"].nunique() <= 9  # so few have room for a tick each
+    style.density_axis(panels["a"], rough["density"], only=few)
     style.percent_axis(panels["a"], "validation accuracy")
-    panels["a"].legend(loc="upper left", fontsize=9)
+    panels["a"].plot([], [], color="#555555", linestyle="--", linewidth=1, label="onset")
+    style.legend_inside(panels["a"])
     style.letter(panels["a"], "a", "before growth: fit and onset")
     outcomes(panels["b"], last)
     style.letter(panels["b"], "b", "after extensive training")
@@ -154,7 +156,7 @@ def outcomes(axes: Axes, last: pd.DataFrame) -> None:
     )  # fmt: skip
     style.density_axis(axes, pd.concat([own["density"], beyond["asked"]]))
     style.percent_axis(axes, "validation accuracy")
-    axes.legend(loc="best", fontsize=9)
+    style.legend_inside(axes)
 
 
 def over_time(axes: Axes, own: Study, rough: pd.DataFrame) -> None:

@@ -188,6 +188,13 @@ def legend_below(figure: Figure, *panels: Axes) -> None:
     )
 
 
+def legend_inside(axes: Axes) -> None:
+    """Put a legend where the fewest points are, on white so that lines do not cross it."""
+    axes.legend(
+        loc="best", fontsize=9, frameon=True, facecolor="white", edgecolor="none", framealpha=1
+    ).set_zorder(6)
+
+
 def title(figure: Figure, text: str) -> None:
     """Give a figure its heading, at the left."""
     figure.suptitle(text, x=0.01, ha="left")
@@ -207,7 +214,7 @@ def density_axis(axes: Axes, densities: pd.Series, *, only: bool = False) -> Non
     if only:
         ticks = np.unique(densities.to_numpy(float))
         axes.set_xlim(low / 1.4, high * 1.4)
-    axes.set_xticks(ticks, [f"{tick * 100:g}" for tick in ticks])
+    axes.set_xticks(ticks, [f"{tick * 100:.3g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("density (% of weights kept, log scale)")
 
