@@ -91,7 +91,12 @@ def difference(
         frame.loc[frame[by] == kind].set_index(pair)[column].astype(float)
         for kind in (first, second)
     ]
-    found = (kinds[0] - kinds[1]).dropna().to_numpy()
+    return deviation(kinds[0] - kinds[1])
+
+
+def deviation(values: pd.Series, reference: float = 0.0) -> Difference:
+    """Compare one number a run with a reference: value minus reference."""
+    found = values.dropna().to_numpy(float) - reference
     if not len(found):
         return Difference(math.nan, math.nan, 0)
     error = float(np.std(found, ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan

@@ -136,6 +136,16 @@ def density_axis(axes: Axes, densities: pd.Series) -> None:
     axes.set_xlabel("density (% of weights kept, log scale)")
 
 
+def count_axis(axes: Axes, label: str) -> None:
+    """Make the x axis one of counts, logarithmic, with ticks in plain numbers."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    ticks = [t for power in range(7) for t in (10**power, 3 * 10**power) if low <= t <= high]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(f"{label} (log scale)")
+
+
 def save(figure: Figure, folder: Path, name: str) -> Path:
     """Write ``name``.png and ``name``.svg into ``folder`` and return the PNG's path."""
     folder.mkdir(parents=True, exist_ok=True)
