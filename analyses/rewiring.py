@@ -119,6 +119,7 @@ def against_random(
     scale: float = 1.0,
     digits: int = 2,
     unit: str = "",
+    gap_unit: str | None = None,
 ) -> list[Finding]:
     """Compare gradient and momentum regrowth with random regrowth, paired by seed.
 
@@ -130,6 +131,8 @@ def against_random(
         With ``{rule}`` where the rule's name belongs.
     expected
         Sign of rule minus random by the claim; 0: no difference.
+    unit, gap_unit
+        What follows values, and what follows differences where that is something else.
     """
     means = frame.groupby("method")[column].mean() * scale
     found = []
@@ -139,7 +142,7 @@ def against_random(
         gap = difference(frame, column, "method", method, RANDOM, ["seed"])
         text = (
             f"{means[method]:.{digits}f} against {means[RANDOM]:.{digits}f}{unit}, difference "
-            f"{gap.text(scale, digits, unit)}"
+            f"{gap.text(scale, digits, unit if gap_unit is None else gap_unit)}"
         )
         found.append(Finding(claim.format(rule=short(method)), text, verdict(gap, expected)))
     return found

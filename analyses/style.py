@@ -58,6 +58,7 @@ def use_style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
+            "axes.axisbelow": True,
             "grid.color": "#DDDDDD",
             "grid.linewidth": 0.6,
             "legend.frameon": False,
@@ -107,11 +108,12 @@ def legend_below(figure: Figure, *panels: Axes) -> None:
     for axes in panels or figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
+    rows = -(-len(entries) // 6)
     figure.legend(
         list(entries.values()),
         list(entries),
         loc="outside lower center",
-        ncols=min(len(entries), 6),
+        ncols=-(-len(entries) // max(1, rows)),
     )
 
 
