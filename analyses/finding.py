@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +117,16 @@ def verdict(difference: Difference, expected: int) -> str:
     if difference.sign == 0:
         return OPEN
     return AGREES if difference.sign == expected else DISAGREES
+
+
+def together(verdicts: Sequence[str]) -> str:
+    """Return the verdict on a claim about several things, of which each has its own.
+
+    It agrees where all do, does not where one does not, and else cannot be told.
+    """
+    if DISAGREES in verdicts:
+        return DISAGREES
+    return OPEN if OPEN in verdicts or not verdicts else AGREES
 
 
 def markdown(findings: list[Finding]) -> str:

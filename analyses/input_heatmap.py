@@ -2,9 +2,9 @@
 
 Drawn is the number of connections of every input, laid out as the image is, at the start, after two
 updates and at four quarters of training: a row a regrow rule, mean over the seeds. Colour images
-are summed over their channels. The rows below show the first hidden layer mapped back: the number of
-paths from an input over a hidden unit to the layer after it, so that a connection to a strong unit
-counts more.
+are summed over their channels. The rows below show the first hidden layer mapped back: the number
+of paths from an input over a hidden unit to the layer after it, so that a connection to a strong
+unit counts more.
 
 Without arguments it trains on scikit-learn's embedded digits, in S's setting on a small network. As
 S, with larger ones, and Boltzmann machines:
@@ -171,9 +171,9 @@ def table_of(attention: pd.DataFrame, told: dict[int, str], maps: pd.DataFrame) 
             row[f"mean map mirrored, {short(method)}"] = mirrored(image) if len(image) else math.nan
         rows.append(row)
     return table(pd.DataFrame(rows), digits=2) + (
-        "\n\nLopsided: mean difference of a map from its mirror image (left to right), over its mean. "
-        "Mirrored: Pearson's correlation with the mirror image. Both of the runs' own maps, then the "
-        "correlation of the mean map."
+        "\n\nLopsided: mean difference of a map from its mirror image (left to right), over its "
+        "mean. Mirrored: Pearson's correlation with the mirror image. Both of the runs' own maps, "
+        "then the correlation of the mean map."
     )
 
 
