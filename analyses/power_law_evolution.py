@@ -134,7 +134,7 @@ def draw(fits: Fits, rivals: pd.DataFrame, study: Study) -> Figure:
     panels[0, 3].set_ylim(-0.02, 1.08)
     for axes, tail, which in zip(panels[1, :2], TAILS, "ef", strict=True):
         distances(axes, fits, tail)
-        style.letter(axes, which, f"data and law, {tail} tail" if tail != BEST else "best fit tail")
+        style.letter(axes, which, f"data and law, {tail}")
     panels[1, 0].set_ylabel("part of the tail with at most k")
     for axes, tail, which in zip(panels[1, 2:], TAILS, "gh", strict=True):
         against(axes, rivals[rivals["tail"] == tail])
