@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 #: Where runs lie unless the caller says otherwise: analyses that need the same run share it.
 RUNS = Path("outputs") / "runs"
@@ -38,6 +39,8 @@ class Command:
         Runs at a time, one thread each.
     settings
         Further settings of the recipe; with ``from_runs``, those that runs must have.
+    options
+        What an analysis asks for beside this, e.g. thresholds.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Command:
     from_runs: Path | None
     workers: int
     settings: dict[str, object]
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def common(self) -> dict[str, object]:
@@ -67,8 +71,12 @@ def parse(
     recipe: str = "digits",
     seeds: Sequence[int] = (0, 1, 2),
     densities: Sequence[float] = (0.1, 0.2, 0.4),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Command:
-    """Read the command line of the analysis called ``name``, whose docstring is ``text``."""
+    """Read the command line of the analysis called ``name``, whose docstring is ``text``.
+
+    ``options`` are an analysis' own: name to what argparse is told about it.
+    """
     title = text.strip().splitlines()[0]
     parser = argparse.ArgumentParser(
         prog=f"analyses/{name}.py",
@@ -84,7 +92,9 @@ def parse(
         nargs="+",
         default=list(densities),
         metavar="D",
-        help="where networks are trained to the end, 0 to 1 (default: %(default)s)",
+        help="where networks are trained to the end, 0 to 1 (default: "
+        + (" ".join(map(str, densities)) or "the recipe's")
+        + ")",
     )
     parser.add_argument("--out", type=Path, default=Path("outputs") / name, metavar="DIR")
     parser.add_argument(
@@ -107,6 +117,8 @@ def parse(
         metavar="NAME=VALUE",
         help="any setting of the recipe; with --from-runs, what the runs must have",
     )
+    for option, told in (options or {}).items():
+        parser.add_argument(f"--{option}", **told)
     given = parser.parse_args(argv)
     settings = {}
     for pair in given.set:
@@ -130,6 +142,7 @@ def parse(
         from_runs=given.from_runs,
         workers=max(1, given.workers),
         settings=settings,
+        options={option: getattr(given, option.replace("-", "_")) for option in options or {}},
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import style
-from finding import Difference, mean_and_spread, of_differences, table
+from finding import Difference, deviation, mean_and_spread, table
 from plans import RULES, kind
 from present import stated
 from study import Study
@@ -114,13 +114,13 @@ def compared(
     ]
     apart = (sides[0] - sides[1]).dropna()
     if apart.empty:
-        return "", of_differences(apart)
+        return "", deviation(apart)
     seeds = apart.groupby("asked").size()
     held = seeds[seeds == seeds.max()].index
     balanced = apart[apart.index.get_level_values("asked").isin(held)]
-    gap = of_differences(balanced.groupby("seed").mean())
+    gap = deviation(balanced.groupby("seed").mean())
     each = ", ".join(
-        f"{of_differences(part).text(100)} at {stated(density)}"
+        f"{deviation(part).text(100)} at {stated(density)}"
         for density, part in apart.groupby("asked")
     )
     text = f"{gap.text(100, unit=' points')} over {gap.pairs} seed{'s' if gap.pairs > 1 else ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,12 +103,12 @@ def difference(
         frame.loc[frame[by] == kind].set_index(pair)[column].astype(float)
         for kind in (first, second)
     ]
-    return of_differences(kinds[0] - kinds[1])
+    return deviation(kinds[0] - kinds[1])
 
 
-def of_differences(values: pd.Series) -> Difference:
-    """Return mean, standard error and number of paired differences."""
-    found = values.dropna().to_numpy(float)
+def deviation(values: pd.Series, reference: float = 0.0) -> Difference:
+    """Compare one number a run with a reference: value minus reference."""
+    found = values.dropna().to_numpy(float) - reference
     if not len(found):
         return Difference(math.nan, math.nan, 0)
     error = float(np.std(found, ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan
@@ -158,6 +159,16 @@ def verdict_within(values: pd.Series, least: float, most: float) -> str:
     if len(held) < 2 or inside.nunique() > 1:
         return OPEN
     return AGREES if inside.all() else DISAGREES
+
+
+def together(verdicts: Sequence[str]) -> str:
+    """Return the verdict on a claim about several things, of which each has its own.
+
+    It agrees where all do, does not where one does not, and else cannot be told.
+    """
+    if DISAGREES in verdicts:
+        return DISAGREES
+    return OPEN if OPEN in verdicts or not verdicts else AGREES
 
 
 def markdown(findings: list[Finding]) -> str:

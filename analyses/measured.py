@@ -14,8 +14,10 @@ from tqdm.auto import tqdm
 
 import topograph as tg
 
-#: Snapshots of a run at which every node is looked at, evenly spread from first to last.
+#: Snapshots of a run at which every node is looked at: the first of them, where most changes, and
+#: the others evenly spread up to the last.
 LOOKS = 25
+AT_FIRST = 3
 
 
 class Measured:
@@ -131,12 +133,18 @@ def table_of_runs(rows: dict[str, dict[str, Any]]) -> pd.DataFrame:
     return table
 
 
+def looked_at(count: int) -> set[int]:
+    """Return at which of ``count`` snapshots every node is looked at: at most `LOOKS`."""
+    even = min(LOOKS - AT_FIRST + 1, count)
+    return {*range(min(AT_FIRST, count)), *np.linspace(0, count - 1, even).round().astype(int)}
+
+
 def look(folder: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure the snapshots of a run, and the nodes of `LOOKS` of them."""
     from pwmpr.result import RunResult
 
     snapshots = RunResult.load(folder, weights=False).snapshots
-    chosen = set(np.linspace(0, len(snapshots) - 1, min(LOOKS, len(snapshots))).round().astype(int))
+    chosen = looked_at(len(snapshots))
     tables: list[pd.DataFrame] = []
     seen = 0
 
@@ -155,9 +163,9 @@ def look(folder: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def nodes_of(graph: tg.LayeredGraph) -> pd.DataFrame:
-    """Return every node's place, degrees and shell."""
+    """Return every node's place, degrees, two-step paths and shell."""
     incoming, outgoing = tg.degree(graph, "in"), tg.degree(graph, "out")
-    shell = tg.k_shell(graph)
+    shell, onward = tg.k_shell(graph), two_steps(graph, outgoing)
     ids = np.arange(graph.n_nodes)
     rows = []
     for number, group in enumerate(graph.groups):
@@ -169,9 +177,21 @@ def nodes_of(graph: tg.LayeredGraph) -> pd.DataFrame:
                     "node": np.arange(len(of)),
                     "in_degree": incoming[of],
                     "out_degree": outgoing[of],
+                    "two_steps": onward[of],
                     "shell": shell[of],
                     "hidden": group in graph.hidden,
                 }
             )
         )
     return pd.concat(rows, ignore_index=True)
+
+
+def two_steps(graph: tg.LayeredGraph, outgoing: np.ndarray) -> np.ndarray:
+    """Return the number of paths of two edges that begin at every node, by node id."""
+    paths = np.zeros(graph.n_nodes, np.int64)
+    for block in graph.weight_blocks:
+        matrix = block.matrix  # (targets, sources)
+        edges = np.repeat(outgoing[graph.nodes(block.target)], np.diff(matrix.indptr))
+        onward = np.bincount(matrix.indices, weights=edges, minlength=matrix.shape[1])
+        paths[graph.nodes(block.source)] += onward.astype(np.int64)
+    return paths

@@ -56,8 +56,9 @@ class Study:
     def nodes(self) -> pd.DataFrame:
         """A row a node of some snapshots of every run.
 
-        ``run``, ``snapshot``, ``epoch``, ``group`` (number of the group, inputs 0), ``node`` (its
-        number within the group), ``in_degree``, ``out_degree``, ``shell``, ``hidden``.
+        ``run``, ``snapshot``, ``step``, ``epoch``, ``group`` (number of the group, inputs 0),
+        ``node`` (its number within the group), ``in_degree``, ``out_degree``, ``two_steps`` (paths
+        of two edges that begin at it), ``shell``, ``hidden``.
         """
         return self._with_settings(self.source.nodes(self.runs.index))
 

@@ -69,6 +69,7 @@ def use_style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
+            "axes.axisbelow": True,
             "grid.color": "#DDDDDD",
             "grid.linewidth": 0.6,
             "legend.frameon": False,
@@ -180,11 +181,12 @@ def legend_below(figure: Figure, *panels: Axes) -> None:
     for axes in panels or figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
+    rows = -(-len(entries) // 6)
     figure.legend(
         list(entries.values()),
         list(entries),
         loc="outside lower center",
-        ncols=min(len(entries), 6),
+        ncols=-(-len(entries) // max(1, rows)),
     )
 
 
@@ -227,6 +229,16 @@ def times_axis(axes: Axes, low: float, high: float, text: str) -> None:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel(text)
+
+
+def count_axis(axes: Axes, label: str) -> None:
+    """Make the x axis one of counts, logarithmic, with ticks in plain numbers."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    ticks = [t for power in range(7) for t in (10**power, 3 * 10**power) if low <= t <= high]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(f"{label} (log scale)")
 
 
 def save(figure: Figure, folder: Path, name: str) -> Path:
