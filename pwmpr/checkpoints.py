@@ -7,7 +7,6 @@ after a checkpoint is whole on the disk.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import warnings
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from pwmpr.files import remove_leftovers, replacing, write
+from pwmpr.sums import of_file
 from topograph.errors import TopographError
 
 KEPT = 2
@@ -56,7 +56,7 @@ class Checkpoints:
         path = self.folder / f"{number:06d}.pt"
         with replacing(path) as file:
             torch.save(dict(state), file)
-        entry = {"file": path.name, "size": path.stat().st_size, "sha256": _sha256(path)}
+        entry = {"file": path.name, "size": path.stat().st_size, "sha256": of_file(path)}
         manifest = [entry, *manifest][:KEPT]
         text = json.dumps({"checkpoints": manifest}, indent=2) + "\n"
         write(self.folder / "manifest.json", text.encode())
@@ -80,7 +80,7 @@ class Checkpoints:
         for entry in manifest:
             path = self.folder / Path(entry["file"]).name
             try:
-                if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
+                if path.stat().st_size != entry["size"] or of_file(path) != entry["sha256"]:
                     raise ValueError("its size or hash is not the one in the manifest")
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # a damaged file may raise anything
@@ -123,8 +123,3 @@ class ReadOnlyCheckpoints(Checkpoints):
 
     def _clean(self) -> None:
         """Do nothing."""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

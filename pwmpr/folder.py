@@ -10,6 +10,7 @@
     weights/step-000.safetensors   the weights at the end of snapshot 0's training, kept values only
     checkpoints/         see `pwmpr.checkpoints`
     model.safetensors    the trained network's state, written at the end
+    SHA256SUMS           what a finished run's files must be; written just before the outcome
     result.json          the outcome; its presence says that the run is finished
 
 Everything that must be whole is replaced all or nothing.
@@ -28,6 +29,7 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
+from pwmpr import sums
 from pwmpr.checkpoints import Checkpoints, ReadOnlyCheckpoints
 from pwmpr.files import write
 from pwmpr.masks import Masks
@@ -35,6 +37,9 @@ from pwmpr.tensors import compress, expand, read_state, write_state
 from topograph.errors import TopographError
 
 PARTS = ("masks", "weights", "checkpoints")
+
+#: The first format of the folder whose finished runs have SHA256SUMS.
+FORMAT_WITH_SUMS = 2
 
 
 class RunFolder:
@@ -200,8 +205,19 @@ class RunFolder:
         return self._read_lines("metrics.jsonl")
 
     def write_result(self, values: Mapping[str, Any]) -> None:
-        """Write result.json: the run is finished."""
-        self._write_json("result.json", values)
+        """Write SHA256SUMS and then result.json: the run is finished."""
+        content = _json(values)
+        # Sorted, so that a run that is killed here and goes on writes the same lines.
+        written = sorted(
+            path
+            for pattern in ("*.json", "*.jsonl", "*.safetensors", "*/step-*.safetensors")
+            for path in self.path.glob(pattern)
+            if path.name != "result.json"
+        )
+        found = {path.relative_to(self.path).as_posix(): sums.of_file(path) for path in written}
+        found["result.json"] = sums.of_bytes(content)
+        write(self.path / sums.NAME, sums.to_text(found).encode())
+        write(self.path / "result.json", content)
 
     def result(self) -> dict[str, Any]:
         """Return the content of result.json.
@@ -218,11 +234,32 @@ class RunFolder:
             )
         return self._read_json("result.json")
 
+    def check(self, path: Path) -> None:
+        """Refuse a file of a finished run that is not what the run wrote.
+
+        Raises
+        ------
+        TopographError
+            If its hash is not the one in SHA256SUMS, or that file is missing or damaged.
+        """
+        if not self.finished:
+            return
+        listed = (self.path / sums.NAME).is_file()
+        if not listed and self._parse_json("settings.json").get("format", 0) < FORMAT_WITH_SUMS:
+            return
+        sums.check(self.path, path.relative_to(self.path).as_posix())
+
     # masks and weights
 
     def write_masks(self, index: int, masks: Masks) -> None:
         """Write the masks of a snapshot."""
         masks.save(self.masks_path(index))
+
+    def masks(self, index: int) -> Masks:
+        """Return the masks of a snapshot."""
+        path = self.masks_path(index)
+        self.check(path)
+        return Masks.load(path)
 
     def masks_path(self, index: int) -> Path:
         """Return where the masks of a snapshot lie."""
@@ -259,6 +296,7 @@ class RunFolder:
                 "weights are written when the snapshot's training ends; run with "
                 "weight_snapshots=True",
             )
+        self.check(path)
         return expand(read_state(path), masks)
 
     def write_model(self, state: Mapping[str, Tensor]) -> None:
@@ -267,17 +305,23 @@ class RunFolder:
 
     def model_state(self) -> dict[str, Tensor]:
         """Return the state in model.safetensors."""
-        return read_state(self.path / "model.safetensors")
+        path = self.path / "model.safetensors"
+        self.check(path)
+        return read_state(path)
 
     # JSON
 
     def _write_json(self, name: str, values: Mapping[str, Any]) -> None:
-        write(self.path / name, (json.dumps(values, indent=2) + "\n").encode())
+        write(self.path / name, _json(values))
 
     def _write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
         write(self.path / name, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def _read_json(self, name: str) -> dict[str, Any]:
+        self.check(self.path / name)
+        return self._parse_json(name)
+
+    def _parse_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -291,6 +335,7 @@ class RunFolder:
 
     def _read_lines(self, name: str) -> list[dict[str, Any]]:
         path = self.path / name
+        self.check(path)
         if not path.is_file():
             return []
         rows = []
@@ -334,8 +379,15 @@ class ReadOnlyFolder(RunFolder):
     def write_model(self, state: Mapping[str, Tensor]) -> None:
         """Do nothing."""
 
+    def write_result(self, values: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
     def _write_json(self, name: str, values: Mapping[str, Any]) -> None:
         """Do nothing."""
 
     def _write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Do nothing."""
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()

@@ -40,7 +40,7 @@ def write(
     """
     listed = json.dumps({name: list(shape) for name, shape in shapes.items()})
     metadata = {"format": FORMAT, "version": VERSION, "shapes": listed}
-    files.write(path, safetensors.numpy.save(dict(bits), metadata=metadata))
+    files.write(path, _ordered(safetensors.numpy.save(dict(bits), metadata=metadata)))
 
 
 def read(path: Path) -> tuple[Bits, Shapes]:
@@ -83,3 +83,16 @@ def read(path: Path) -> tuple[Bits, Shapes]:
         if size % 8 and bits[-1] & (0xFF >> size % 8):
             raise TopographError(f"{path}: {name!r} has bits set past its last weight", remedy)
     return {name: packed[name].copy() for name in shapes}, shapes
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a safetensors file with sorted metadata: equal masks have equal files.
+
+    The library writes the metadata in the order of a hash table with random keys.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]

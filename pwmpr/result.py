@@ -53,7 +53,7 @@ class Snapshot:
     @property
     def masks(self) -> Masks:
         """The masks, read now."""
-        return Masks.load(self._folder.masks_path(self.cycle))
+        return self._folder.masks(self.cycle)
 
     @property
     def weights(self) -> dict[str, Tensor]:

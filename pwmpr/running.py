@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,12 @@ from pwmpr.method import method_named
 from pwmpr.recipe import recipe_settings, stated_by
 from pwmpr.result import RunResult
 from pwmpr.settings import Settings
-from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options, versions
+from pwmpr.training.assembly import assemble, build_model, describe, finish, model_options
+from pwmpr.training.begun import refuse_missing_device, say_other_machine, say_other_versions
 from pwmpr.training.display import Display
 from pwmpr.training.group import Group, is_several, join
 from pwmpr.training.machine import choose_machine, find_device
+from pwmpr.training.memory import stating
 from pwmpr.training.objectives import Loss
 from topograph.errors import TopographError
 
@@ -180,13 +181,13 @@ def resume(
     ------
     TopographError
         If the folder holds no run, another process is writing it, no checkpoint is whole, or
-        model or data are not those of the run.
+        model, data or kind of device are not those of the run.
 
     Warns
     -----
     UserWarning
-        If torch, Python or this package have another version than when the run began: it goes on,
-        but its bits may differ.
+        If torch, Python or this package have another version than when the run began, or it goes
+        on with another processor, card or number of processes: its bits may differ.
     """
     opened = RunFolder.open(folder)
     if opened.finished:
@@ -210,7 +211,8 @@ def resume(
             f"the data are {parts.description}; the run in {opened.path} has {described['data']}",
             "resume with the data that the run was started with",
         )
-    _say_other_versions(opened.path, described.get("versions", {}))
+    say_other_versions(opened.path, described.get("versions", {}))
+    refuse_missing_device(opened.path, settings.device, described.get("machine", {}))
     group = joined(settings)
     if not group.first:
         opened = ReadOnlyFolder(opened.path)
@@ -242,6 +244,7 @@ def _carry_out(
                 "pass e.g. epochs=30",
             )
         folder.lock()
+        begun_on = folder.settings().get("machine", {}) if resumed else {}
         options = model_options(settings, parts.known)
         model = model or build_model(settings, options)
         machine = choose_machine(settings, model)
@@ -252,7 +255,7 @@ def _carry_out(
             device=machine.device,
             optimizer_state=machine.optimizer_state(settings),
         )
-        with machine.active(), group.guard(folder.path):
+        with machine.active(), group.guard(folder.path), stating(settings, folder.path):
             trainer = assemble(settings, model, parts, loss, folder, machine, group)
             trainer.progress_bar = display
             if group.first:
@@ -260,9 +263,14 @@ def _carry_out(
                 logs.settings(settings.to_dict())
             if not resumed:
                 folder.write_settings(describe(trainer, options, parts))
-            trainer.run()
-            summary = group.told(finish(trainer, parts))
-            group.wait()
+            elif group.first:
+                say_other_machine(folder.path, begun_on, trainer)
+            with trainer.interrupt.watching():
+                trainer.run()
+                summary = group.told(finish(trainer, parts))
+                group.wait()
+                if trainer.interrupt.requested:  # the result is written: a resume loads it
+                    trainer.interrupt.leave()
     except BaseException:
         if not resumed and not folder.checkpoints:
             folder.discard()
@@ -289,22 +297,6 @@ def joined(settings: Settings) -> Group:
             'pass kernels="masked"',
         )
     return join(find_device(settings.device))
-
-
-def _say_other_versions(folder: Path, begun_with: Mapping[str, str]) -> None:
-    """Warn where a run goes on with other versions than it began with: bits may differ."""
-    here = versions()
-    other = [
-        f"{name} {begun_with[name]} (now {here[name]})"
-        for name in here
-        if begun_with.get(name, here[name]) != here[name]
-    ]
-    if other:
-        warnings.warn(
-            f"the run in {folder} was begun with {', '.join(other)}; it goes on, and may come to "
-            "other bits than without the stop",
-            stacklevel=3,
-        )
 
 
 def _made(path: Path, group: Group) -> RunFolder:

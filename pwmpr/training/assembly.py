@@ -23,14 +23,13 @@ from pwmpr.scope import weights_in_scope
 from pwmpr.seeds import derive
 from pwmpr.settings import Settings
 from pwmpr.training.choice import strategy_for
-from pwmpr.training.evaluate import evaluate
 from pwmpr.training.group import Group
 from pwmpr.training.machine import Machine
 from pwmpr.training.objectives import OBJECTIVES, Loss
 from pwmpr.training.trainer import Trainer
 from topograph.errors import TopographError
 
-FORMAT = 1  # of the run folder
+FORMAT = 2  # of the run folder
 
 
 def model_options(settings: Settings, known: Dataset | Text | None) -> dict[str, Any]:
@@ -148,8 +147,8 @@ def finish(trainer: Trainer, parts: Parts) -> dict[str, Any]:
     model, ledger = trainer.model, trainer.ledger
     part, on = (parts.validation, "validation") if parts.test is None else (parts.test, "test")
     held_out = batches(parts, part, trainer.settings, trainer.machine.device)
-    with trainer.computing():
-        score = evaluate(model, held_out, trainer.objective, trainer.machine, trainer.group)
+    # The checkpoint after the last step is there: a run that ends here is tested by its resume.
+    score = trainer.score(held_out, trainer.leave_if_asked)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
     trainer.folder.write_model(model.state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,10 +31,12 @@ def evaluate(
     objective: Objective,
     machine: Machine,
     group: Group | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> Score:
     """Return a network's score on a split, in evaluation mode; the mode is put back afterwards.
 
-    Several processes take the batches in turn and add up what they find.
+    Several processes take the batches in turn and add up what they find. ``between`` is called
+    after every batch.
     """
     training = model.training
     group = group or Group()
@@ -55,6 +58,7 @@ def evaluate(
         if met is not None:
             hits += met
             targets += y.numel()
+        between()
     model.train(training)
     if group.size > 1:
         counts = torch.tensor([samples, targets], dtype=torch.float64, device=machine.device)

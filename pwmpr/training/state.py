@@ -36,6 +36,7 @@ def collect(trainer: Trainer) -> dict[str, Any]:
         "history": trainer.history,
         "snapshots": trainer.snapshots,
         "ledger": trainer.ledger.state_dict(),
+        "sparse_forward": trainer.ledger.sparse_forward,
         "strategy": trainer.strategy.state_dict(),
         "generator": torch.get_rng_state(),
         "cuda_generator": torch.cuda.get_rng_state(device) if cuda else None,
@@ -67,6 +68,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
             "resume with the model that the run was started with",
         ) from None
     trainer.put_on(masks)
+    # What a step costs need not follow from the masks: learned thresholds keep fewer weights.
+    trainer.ledger.sparse_forward = state.get("sparse_forward", trainer.ledger.sparse_forward)
     trainer.optimizer.load_state_dict(state["optimizer"])
     if trainer.group.first:
         trainer.loss_sum.copy_(state["loss_sum"])

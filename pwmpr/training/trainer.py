@@ -104,7 +104,7 @@ class Trainer:
         self.kernels = LinearKernels(settings.kernels)
         self.attached: Attached
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=machine.device)
-        self._interrupt = Interrupt()
+        self.interrupt = Interrupt()
 
     @property
     def masks(self) -> Masks:
@@ -141,7 +141,7 @@ class Trainer:
         KeyboardInterrupt, SystemExit
             After SIGINT or SIGTERM, with a checkpoint written.
         """
-        with self._interrupt.watching(), self.group.guard(self.folder.path):
+        with self.group.guard(self.folder.path):
             checkpoint = self.folder.checkpoints.load()
             if checkpoint is None:
                 self._begin()
@@ -151,8 +151,8 @@ class Trainer:
                 while not self._stage_is_over():
                     self._epoch()
                 self._next_stage()
-        if self._interrupt.requested:  # it came after the last step: nothing is left to resume
-            self._interrupt.leave()
+        if self.group.any(self.interrupt.requested):  # it came after the last step
+            self.interrupt.leave()
 
     def _begin(self) -> None:
         torch.manual_seed(derive(self.settings.seed, "global"))
@@ -236,7 +236,10 @@ class Trainer:
         started = time.perf_counter()
         self.model.train()
         share = (self.group.rank, self.group.size)
-        for x, y in self.train.epoch(now.epoch, settings.batch, start=now.batch, share=share):
+        batches = self.train.epoch(now.epoch, settings.batch, start=now.batch, share=share)
+        if now.stage_step == stage.steps:  # it was interrupted while it was evaluated
+            batches = iter(())
+        for x, y in batches:
             if now.stage_step == stage.steps:
                 break
             lr = learning_rate(settings, stage, now.stage_step, now.step)
@@ -265,21 +268,38 @@ class Trainer:
             self.progress_bar(self)
             if self._asked_to_end():
                 now.seconds["training"] += time.perf_counter() - started
+                self._check_finite()  # what is not finite takes no good checkpoint's place
                 self._save()
-                self._interrupt.leave()
+                self.interrupt.leave()
         train_loss = self._check_finite() / now.samples
         trained = time.perf_counter()
         now.seconds["training"] += trained - started
-        with self.computing():
-            score = evaluate(self.model, self.validation, self.objective, self.machine, self.group)
+        score = self.score(self.validation, self._leave_evaluation)
         now.seconds["evaluation"] += time.perf_counter() - trained
         self._end_epoch(train_loss, score)
 
     def _asked_to_end(self) -> bool:
         """Whether a signal came; several processes ask one another now and then."""
         if self.group.size == 1:
-            return self._interrupt.requested
-        return self.progress.step % ASK_EVERY == 0 and self.group.any(self._interrupt.requested)
+            return self.interrupt.requested
+        return self.progress.step % ASK_EVERY == 0 and self.group.any(self.interrupt.requested)
+
+    def score(self, batches: Batches, between: Callable[[], None] = lambda: None) -> Score:
+        """Return how well the network does; ``between`` is called after every batch."""
+        with self.computing():
+            return evaluate(self.model, batches, self.objective, self.machine, self.group, between)
+
+    def leave_if_asked(self) -> None:
+        """End the run, if a signal asked for it; the last checkpoint must hold all that matters."""
+        if self.interrupt.requested and self.group.size == 1:
+            self.interrupt.leave()
+
+    def _leave_evaluation(self) -> None:
+        """End the run during an evaluation; it is evaluated again when the run goes on."""
+        if self.interrupt.requested and self.group.size == 1:
+            # All batches of the epoch are trained on, and the epoch is not over yet.
+            self._save()
+            self.interrupt.leave()
 
     def _end_epoch(self, train_loss: float, score: Score) -> None:
         stage, now = self._stage, self.progress

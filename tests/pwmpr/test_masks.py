@@ -233,3 +233,13 @@ def test_bad_input_is_refused(call, words):
     with pytest.raises(TopographError, match="Remedy") as caught:
         call()
     assert words in str(caught.value)
+
+
+def test_equal_masks_have_equal_files(tmp_path):
+    masks = Masks({"a": torch.rand(5, 7) < 0.5, "b": torch.rand(3) < 0.5})
+    files = set()
+    for _ in range(20):
+        masks.save(tmp_path / "m")
+        files.add((tmp_path / "m").read_bytes())
+    assert len(files) == 1
+    assert Masks.load(tmp_path / "m") == masks
