@@ -235,7 +235,8 @@ def count_axis(axes: Axes, label: str) -> None:
     """Make the x axis one of counts, logarithmic, with ticks in plain numbers."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    ticks = [t for power in range(7) for t in (10**power, 3 * 10**power) if low <= t <= high]
+    steps = (1, 3) if high / max(low, 1) < 100 else (1,)
+    ticks = [a * 10**power for power in range(7) for a in steps if low <= a * 10**power <= high]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel(f"{label} (log scale)")
