@@ -2,8 +2,7 @@
 
 PWMPR grows the same networks in steps of γ times their weights, with the same rough training before
 every step, so a smaller γ takes more steps and trains longer on the way to the same density. At the
-densities asked for, without the least (few steps lie before it), the networks are then trained
-extensively.
+largest of the densities asked for the networks are then trained extensively.
 
 Without arguments it trains on scikit-learn's embedded digits. The paper's own setting:
 
@@ -22,7 +21,7 @@ from curves import at_density, before_growth, compared, finals
 from finding import Finding, difference, mean_and_spread, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import at_set_densities, grown, upper
+from plans import at_set_densities, grown
 from present import present, stated
 from study import Study, gather
 
@@ -65,7 +64,7 @@ def plan(command: Command) -> list[dict[str, object]]:
     if "growth_ratio" in command.settings:
         return runs
     for ratio in SMALLER:
-        runs += grown(command, ["pwmpr"], upper(command), growth_ratio=ratio)
+        runs += grown(command, ["pwmpr"], command.densities[-1:], growth_ratio=ratio)
     return runs
 
 
@@ -74,6 +73,8 @@ def draw(rough: pd.DataFrame, last: pd.DataFrame, study: Study) -> Figure:
     style.use_style()
     figure, panels = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained")
     ratios = sorted(set(rough["growth_ratio"]))
+    shared = last.groupby("asked")["growth_ratio"].nunique()
+    last = last[last["asked"].isin(shared[shared == shared.max()].index)]
     places = style.places(len(ratios), last["asked"])
     for number, (place, ratio) in enumerate(zip(places, ratios, strict=True)):
         part, dashes, marker = LOOKS[min(number, len(LOOKS) - 1)]

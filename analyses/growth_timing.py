@@ -2,7 +2,8 @@
 
 PWMPR and gradient growth (GG) grow the same networks with rough trainings of three lengths: the
 recipe's number of epochs, half as many, and until the validation loss has not fallen for three
-epochs. At each of the densities asked for, the network is then trained extensively.
+epochs. At the densities asked for, without the least (few rough trainings lie before it), the
+networks are then trained extensively.
 
 Without arguments it trains on scikit-learn's embedded digits. The paper's own setting (5 and 10
 epochs):
@@ -22,7 +23,7 @@ from curves import before_growth, compared, finals, in_all
 from finding import Finding, as_good, difference, mean_and_spread, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import at_set_densities, grown
+from plans import at_set_densities, grown, upper
 from present import present, stated
 from study import Study, gather
 
@@ -62,7 +63,7 @@ def plan(command: Command) -> list[dict[str, object]]:
     """Return runs with the recipe's rough training, half of it, and early-stopped ones."""
     runs = grown(command, METHODS)
     for rough in others(command):
-        runs += grown(command, METHODS, rough_epochs=rough)
+        runs += grown(command, METHODS, upper(command), rough_epochs=rough)
     return runs
 
 

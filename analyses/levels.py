@@ -10,9 +10,11 @@ from study import Study
 
 
 def pruning(study: Study) -> pd.DataFrame:
-    """Return the end of every level of every IMP-C run; no row where there is none."""
+    """Return the end of every level of every seed's longest IMP-C run; no row without one."""
     table = ends(study)
-    return table[table["kind"] == "imp-c"].reset_index(drop=True)
+    table = table[table["kind"] == "imp-c"]
+    longest = table.sort_values("cycle").groupby("seed")["run"].last()
+    return table[table["run"].isin(longest)].reset_index(drop=True)
 
 
 def keeps(levels: pd.DataFrame, last: pd.DataFrame) -> pd.DataFrame:

@@ -50,9 +50,9 @@ def grown(
     ]
 
 
-def stopped(command: Command) -> list[dict[str, Any]]:
+def stopped(command: Command, **settings: Any) -> list[dict[str, Any]]:
     """Return runs of PWMPR that find their own density."""
-    return grown(command, ["pwmpr"], [None])
+    return grown(command, ["pwmpr"], [None], **settings)
 
 
 def dense(command: Command) -> list[dict[str, Any]]:
@@ -61,9 +61,12 @@ def dense(command: Command) -> list[dict[str, Any]]:
 
 
 def pruned(command: Command) -> list[dict[str, Any]]:
-    """Return runs of IMP-C from the dense network to the least density."""
+    """Return runs of IMP-C from the dense network down to the second least density.
+
+    A level costs a whole training, and below that IMP-C has long lost its accuracy.
+    """
     return [
-        {**command.common, "method": "imp-c", "density": min(command.densities), "seed": seed}
+        {**command.common, "method": "imp-c", "density": min(upper(command)), "seed": seed}
         for seed in command.seeds
     ]
 

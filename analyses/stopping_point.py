@@ -2,9 +2,10 @@
 
 PWMPR grows until its stop rule ends growth: P(ρ) = P0 + A (1 − e^(−βρ)) is fitted to the
 validation accuracies before each growth step, and growth stops at the first density past the onset,
-the smallest density at which the fit reaches 95% of its asymptote. Below, the same runs over time:
-rough training and growth, then the extensive training. Networks that grew on to the densities asked
-for show what stopping there gives up.
+the smallest density at which the fit reaches 95% of its asymptote. Beside it stands the same rule
+with 95% of the gain A instead, which does not depend on where accuracy starts. Below, a run over
+time: rough training and growth, then the extensive training. Networks that grew on to the densities
+asked for show what stopping gives up.
 
 Without arguments it trains on scikit-learn's embedded digits. The paper's own setting:
 
@@ -33,7 +34,7 @@ from finding import (
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from plans import VARIES, grown, stopped
+from plans import grown, stopped
 from present import percent, present, stated
 from study import Study, gather
 
@@ -46,32 +47,37 @@ BEYOND = 3
 #: How dark each seed is drawn.
 SHADES = (0.0, 0.35, 0.6, -0.3, -0.55)
 MARKERS = "os^Dv"
+#: What 95% refers to in the stop rule: P's, and the other.
+REFERENCES = {"asymptote": "95% of the asymptote (P)", "gain": "95% of the gain"}
 CAPTION = (
-    "Where the stop rule ends PWMPR's growth. (a) Validation accuracy before each growth step, a "
-    "colour a seed, with the fitted curve and, upright, its onset (95% of the asymptote). (b) What "
-    "the extensive training makes of it: stars are the networks where growth stopped, circles "
-    "those that grew on to set densities. (c) One run over time: rough training and growth from "
-    "left to middle, a dotted line a growth step, then, shaded, the extensive training; grey is "
-    "density, right axis."
+    "Where the stop rule ends PWMPR's growth. Upper row: validation accuracy before each growth "
+    "step, a shade a seed, with the fitted curve and, upright, its onset: the density at which the "
+    "fit reaches 95% of its asymptote (P's rule), or of its gain; then what extensive training "
+    "makes of the networks where growth stopped (stars and diamonds) and of those that grew on to "
+    "set densities (circles). Lower row: one run by P's rule over time, rough training and growth "
+    "(a dotted line a growth step), then, shaded, the extensive training; grey is density, right "
+    "axis."
 )
 
 
 def main(argv: list[str] | None = None) -> Path:
     command = parse(NAME, __doc__, argv, seeds=SEEDS)
-    study = gather(command, plan(command), VARIES)
+    study = gather(command, plan(command), ("density", "plateau_reference"))
     own = study.where(lambda runs: runs["density"].isna())
     if own.runs.empty:
         raise SystemExit(
             f"{command.from_runs} holds no PWMPR run that stopped by itself (density None). "
             "Remedy: train some, or leave out --from-runs."
         )
+    by = study.runs["plateau_reference"]
     rough = ends(own).query("phase == 'rough'").assign(stage="before growth")
     last = finals(study).assign(stage="after extensive training")
+    rough["reference"], last["reference"] = rough["run"].map(by), last["run"].map(by)
     fits = fitted(rough, own)
     frame = pd.concat([rough, last], ignore_index=True).merge(fits, on="run", how="left")
     return present(
         command,
-        frame.drop(columns="fit"),
+        frame.drop(columns=["fit", "reference_of_fit"]),
         draw(rough, last, fits, own),
         caption=CAPTION,
         study=study,
@@ -83,7 +89,10 @@ def main(argv: list[str] | None = None) -> Path:
 
 def plan(command: Command) -> list[dict[str, object]]:
     """Return runs that stop by themselves, and some that grow on to set densities."""
-    return stopped(command) + grown(command, ["pwmpr"], seeds=command.seeds[:BEYOND])
+    own = stopped(command)
+    if "plateau_reference" not in command.settings:
+        own += stopped(command, plateau_reference="gain")
+    return own + grown(command, ["pwmpr"], seeds=command.seeds[:BEYOND])
 
 
 def fitted(rough: pd.DataFrame, own: Study) -> pd.DataFrame:
@@ -94,8 +103,9 @@ def fitted(rough: pd.DataFrame, own: Study) -> pd.DataFrame:
         fit = pwmpr.fit_plateau(part["density"], part["val_accuracy"], reference)
         rows.append(
             {
-                "run": run, "fit": fit, "onset": fit.onset, "p0": fit.p0, "gain": fit.gain,
-                "beta": fit.beta, "r2": fit.r2, "stopped": fit.stopped,
+                "run": run, "reference_of_fit": reference, "fit": fit, "onset": fit.onset,
+                "p0": fit.p0, "gain": fit.gain, "beta": fit.beta, "r2": fit.r2,
+                "stopped": fit.stopped,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -104,24 +114,29 @@ def fitted(rough: pd.DataFrame, own: Study) -> pd.DataFrame:
 def draw(rough: pd.DataFrame, last: pd.DataFrame, fits: pd.DataFrame, own: Study) -> Figure:
     """Draw fits, what came of them, and one run over time."""
     style.use_style()
-    figure, panels = plt.subplot_mosaic([["a", "b"], ["c", "c"]], figsize=(12, 7.6),
-                                        layout="constrained")  # fmt: skip
-    looks = dict(zip(sorted(set(rough["seed"])), range(10_000), strict=False))
-    for row in fits.itertuples():
-        part = rough[rough["run"] == row.run]
-        seed = int(part["seed"].iloc[0])
-        number = looks[seed]
-        colour = style.shade("pwmpr", SHADES[number % len(SHADES)])
-        one_fit(panels["a"], part, row, colour, MARKERS[number % len(MARKERS)], f"seed {seed}")
-    few = rough["density"].nunique() <= 9  # so few have room for a tick each
-    style.density_axis(panels["a"], rough["density"], only=few)
-    style.percent_axis(panels["a"], "validation accuracy")
-    panels["a"].plot([], [], color="#555555", linestyle="--", linewidth=1, label="onset")
-    style.legend_inside(panels["a"])
-    style.letter(panels["a"], "a", "before growth: fit and onset")
-    outcomes(panels["b"], last)
-    style.letter(panels["b"], "b", "after extensive training")
-    over_time(panels["c"], own, rough)
+    references = [name for name in REFERENCES if name in set(rough["reference"])]
+    figure, panels = plt.subplot_mosaic(
+        [[*references, "outcomes"], ["time"] * (len(references) + 1)],
+        figsize=(13, 7.6), layout="constrained",
+    )  # fmt: skip
+    letters = iter("abcd")
+    looks = {seed: number for number, seed in enumerate(sorted(set(rough["seed"])))}
+    for reference in references:
+        axes, own_rough = panels[reference], rough[rough["reference"] == reference]
+        for row in fits[fits["reference_of_fit"] == reference].itertuples():
+            part = own_rough[own_rough["run"] == row.run]
+            seed = int(part["seed"].iloc[0])
+            colour = style.shade("pwmpr", SHADES[looks[seed] % len(SHADES)])
+            one_fit(axes, part, row, colour, MARKERS[looks[seed] % len(MARKERS)], f"seed {seed}")
+        few = own_rough["density"].nunique() <= 6  # so few have room for a tick each
+        style.density_axis(axes, own_rough["density"], only=few)
+        style.percent_axis(axes, "validation accuracy")
+        style.letter(axes, next(letters), f"before growth; {REFERENCES[reference]}")
+        axes.plot([], [], color="#555555", linestyle="--", linewidth=1, label="onset")
+        style.legend_inside(axes)
+    outcomes(panels["outcomes"], last)
+    style.letter(panels["outcomes"], next(letters), "after extensive training")
+    over_time(panels["time"], own, rough[rough["reference"] == references[0]], next(letters))
     seeds = rough["seed"].nunique()
     plural = "s, each drawn" if seeds > 1 else ""
     style.title(figure, f"Where growth stops: {own.what} ({seeds} seed{plural})")
@@ -150,16 +165,23 @@ def outcomes(axes: Axes, last: pd.DataFrame) -> None:
         style.curve(
             axes, beyond, "asked", "val_accuracy", "pwmpr", label="grown on to set densities"
         )
-    axes.scatter(
-        own["density"], own["val_accuracy"], marker="*", s=110, color=style.named("pwmpr")[1],
-        edgecolor="black", linewidth=0.6, zorder=4, label="growth stopped by itself",
-    )  # fmt: skip
+    for (reference, words), marker, size in zip(REFERENCES.items(), "*d", (110, 55), strict=True):
+        of = own[own["reference"] == reference]
+        if len(of):
+            axes.scatter(
+                of["density"], of["val_accuracy"], marker=marker, s=size, edgecolor="black",
+                color=style.shade("pwmpr", 0.0 if reference == "asymptote" else 0.5),
+                linewidth=0.6, zorder=4, label=f"stopped: {words}",
+            )  # fmt: skip
     style.density_axis(axes, pd.concat([own["density"], beyond["asked"]]))
     style.percent_axis(axes, "validation accuracy")
-    style.legend_inside(axes)
+    low, high = last["val_accuracy"].min(), last["val_accuracy"].max()
+    room = max(high - low, 0.001)
+    axes.set_ylim(low - 0.08 * room, high + 0.42 * room)  # the legend stands above all points
+    axes.legend(loc="upper left", fontsize=9)
 
 
-def over_time(axes: Axes, own: Study, rough: pd.DataFrame) -> None:
+def over_time(axes: Axes, own: Study, rough: pd.DataFrame, letter: str) -> None:
     """Draw accuracy and density of the first seed's run from beginning to end."""
     run = rough.sort_values("seed")["run"].iloc[0]
     history = own.history
@@ -193,7 +215,7 @@ def over_time(axes: Axes, own: Study, rough: pd.DataFrame) -> None:
     right.set_ylim(0, None)
     right.grid(visible=False)
     seed = int(rough.loc[rough["run"] == run, "seed"].iloc[0])
-    style.letter(axes, "c", f"over time, seed {seed}")
+    style.letter(axes, letter, f"over time, seed {seed}")
 
 
 def table_of(rough: pd.DataFrame, last: pd.DataFrame, fits: pd.DataFrame) -> str:
@@ -203,6 +225,7 @@ def table_of(rough: pd.DataFrame, last: pd.DataFrame, fits: pd.DataFrame) -> str
         end = last[last["run"] == row.run].iloc[0]
         rows.append(
             {
+                "rule": REFERENCES[row.reference_of_fit],
                 "seed": int(end["seed"]),
                 "points": int((rough["run"] == row.run).sum()),
                 "onset": percent(row.onset, 2),
@@ -213,37 +236,41 @@ def table_of(rough: pd.DataFrame, last: pd.DataFrame, fits: pd.DataFrame) -> str
                 "cost (× dense)": f"{end['cost']:.3f}",
             }
         )
-    return table(pd.DataFrame(rows).sort_values("seed"))
+    return table(pd.DataFrame(rows).sort_values(["rule", "seed"], ascending=[False, True]))
 
 
 def findings(last: pd.DataFrame, fits: pd.DataFrame) -> list[Finding]:
-    """Say whether seeds stop alike, and whether more growth would have helped."""
-    stops = last[last["asked"].isna()]
-    onsets = fits["onset"].dropna()
-    apart = int(stops["cycle"].max() - stops["cycle"].min())
-    found = [
-        Finding(
-            "the stop rule's onset is stable over seeds: they stop at one growth step or at two "
-            "neighbouring ones",
-            f"onset {mean_and_spread(onsets, 100)}% of weights; growth stopped "
-            f"{stops['cycle'].min()} to {stops['cycle'].max()} steps after the start, at "
-            f"{percent(stops['density'].min(), 2)} to {percent(stops['density'].max(), 2)}",
-            OPEN if len(stops) < 2 else AGREES if apart <= 1 else DISAGREES,
-        )
-    ]
+    """Say whether seeds stop alike, and whether more growth would have helped; a rule at a time."""
+    found = []
     beyond = last[last["asked"].notna()]
-    if len(beyond):
-        far = beyond[beyond["asked"] == beyond["asked"].max()]
-        both = pd.concat([stops.assign(kind="own"), far.assign(kind="far")])
-        gap = difference(both, "accuracy", "kind", "own", "far", ["seed"])
+    far = beyond[beyond["asked"] == beyond["asked"].max()].assign(side="far")
+    for reference, words in REFERENCES.items():
+        stops = last[last["asked"].isna() & (last["reference"] == reference)].assign(side="own")
+        if stops.empty:
+            continue
+        rule = words if reference == "asymptote" else f"{words}, not P's"
+        onsets = fits.loc[fits["reference_of_fit"] == reference, "onset"].dropna()
+        apart = int(stops["cycle"].max() - stops["cycle"].min())
         found.append(
-            as_good(
-                "accuracy after extensive training has levelled off where growth stops (test, "
-                f"stopped − grown to {stated(float(far['asked'].iloc[0]))})",
-                gap.text(100, unit=" points"),
-                gap,
+            Finding(
+                f"the onset ({rule}) is stable over seeds: they stop at one growth step or at two "
+                "neighbouring ones",
+                f"onset {mean_and_spread(onsets, 100)}% of weights; growth stopped "
+                f"{stops['cycle'].min()} to {stops['cycle'].max()} steps after the start, at "
+                f"{percent(stops['density'].min(), 2)} to {percent(stops['density'].max(), 2)}",
+                OPEN if len(stops) < 2 else AGREES if apart <= 1 else DISAGREES,
             )
         )
+        gap = difference(pd.concat([stops, far]), "accuracy", "side", "own", "far", ["seed"])
+        if gap.pairs:
+            found.append(
+                as_good(
+                    f"accuracy after extensive training has levelled off where growth stops "
+                    f"({rule}; test, stopped − grown to {stated(float(far['asked'].iloc[0]))})",
+                    gap.text(100, unit=" points"),
+                    gap,
+                )
+            )
     return found
 
 

@@ -212,6 +212,8 @@ def density_axis(axes: Axes, densities: pd.Series, *, only: bool = False) -> Non
     axes.set_xscale("log")
     low, high = float(densities.min()), float(densities.max())
     candidates = np.array([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
+    if high > 30 * low:
+        candidates = candidates[~np.isin(candidates, (0.3, 0.7))]  # their labels would touch
     ticks = candidates[(candidates >= low * 0.95) & (candidates <= high * 1.05)]
     if only:
         ticks = np.unique(densities.to_numpy(float))
