@@ -33,9 +33,8 @@ STEPS, CONSTANT = "step", "constant"
 #: Epochs before and after a drop whose means are compared.
 AROUND = 3
 CAPTION = (
-    "Accuracy on the validation data after every epoch, a panel a regrow rule, mean over the "
-    "runs (band: least to largest). "
-    "Arrows: the learning rate falls to a tenth.{constant}"
+    "Accuracy on the validation data after every epoch, a panel a regrow rule, mean over the runs "
+    "(band: least to largest). Arrows: the learning rate falls to a tenth.{constant}"
 )
 
 
