@@ -112,7 +112,7 @@ def draw(drawn: pd.DataFrame, study: Study) -> Figure:
         for axes in row:
             style.count_axis(axes, "degree k")
     style.legend_below(figure, panels[0, 0])
-    style.title(figure, f"Degrees under rewiring: {study.what} (mean of {study.seeds} seeds)")
+    style.title(figure, f"Degrees under rewiring: {study.what} ({study.mean_of})")
     return figure
 
 

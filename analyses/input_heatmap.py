@@ -25,7 +25,7 @@ from finding import Finding, table
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from present import present
-from rewiring import METHODS, against_random, asked, moments, nodes, rewired, short
+from rewiring import METHODS, against_random, asked, moments, nodes, rewired, short, there
 from study import Study
 
 NAME = "input_heatmap"
@@ -126,22 +126,25 @@ def draw(shown: pd.DataFrame, attention: pd.DataFrame, study: Study) -> Figure:
     told = moments(shown)
     maps = averaged(shown)
     kinds = [kind for kind in MAPS if maps[kind].any()]
+    rules = there(maps)
+    count = len(rules)
     figure, panels = plt.subplots(
-        3 * len(kinds), len(told), figsize=(1.75 * len(told) + 1, 5.6 * len(kinds)),
+        count * len(kinds), len(told),
+        figsize=(1.75 * len(told) + 1, (1.7 * count + 0.5) * len(kinds)),
         layout="constrained", squeeze=False,
     )  # fmt: skip
     ginis = attention.groupby(["method", "snapshot"])["gini"].mean()
     for block, kind in enumerate(kinds):
-        rows = panels[3 * block : 3 * block + 3]
+        rows = panels[count * block : count * (block + 1)]
         top = float(np.quantile(maps[kind], 0.998))
         image = None
-        for row, method in zip(rows, METHODS, strict=True):
+        for row, method in zip(rows, rules, strict=True):
             row[0].set_ylabel(style.named(style.REGROW[method])[0])
             for axes, (at, when) in zip(row, told.items(), strict=True):
                 axes.set_xticks([])
                 axes.set_yticks([])
                 axes.grid(visible=False)
-                if method == METHODS[0]:
+                if method == rules[0]:
                     axes.set_title(when.replace(" (", "\n("), fontsize=10)
                 part = maps[(maps["method"] == method) & (maps["snapshot"] == at)]
                 if part.empty:
@@ -152,7 +155,7 @@ def draw(shown: pd.DataFrame, attention: pd.DataFrame, study: Study) -> Figure:
                     axes.set_xlabel(f"Gini {ginis[method, at]:.2f}", fontsize=9)
         if image is not None:
             figure.colorbar(image, ax=list(rows.ravel()), label=MAPS[kind], shrink=0.6, aspect=30)
-    style.title(figure, f"Inputs under rewiring: {study.what} (mean of {study.seeds} seeds)")
+    style.title(figure, f"Inputs under rewiring: {study.what} ({study.mean_of})")
     return figure
 
 

@@ -89,6 +89,7 @@ def draw(every: pd.DataFrame, frame: pd.DataFrame, study: Study) -> Figure:
         of = every[(every["method"] == method) & (every["snapshot"] == last)]
         shown.append((f"after, {style.named(style.REGROW[method])[0]}", of))
     for axes, (what, part), which in zip(panels[0], shown, "abcd", strict=True):
+        axes.set_visible(len(part) > 0)
         shells(axes, part, int(every["shell"].max()))
         style.letter(axes, which, what)
     tallest = max(axes.get_ylim()[1] for axes in panels[0, 1:])

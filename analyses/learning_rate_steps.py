@@ -25,7 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from present import present
-from rewiring import METHODS, asked, short
+from rewiring import METHODS, asked, short, there
 from study import Study, gather
 
 NAME = "learning_rate_steps"
@@ -79,13 +79,16 @@ def drops(frame: pd.DataFrame) -> dict[int, float]:
 def draw(frame: pd.DataFrame, study: Study) -> Figure:
     """Draw a panel a rule."""
     style.use_style()
-    figure, panels = plt.subplots(
-        1, len(METHODS), figsize=(12, 3.9), sharey=True, layout="constrained"
-    )
+    rules = there(frame)
+    figure, grid = plt.subplots(
+        1, len(rules), figsize=(4 * len(rules), 3.9), sharey=True, layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    panels = grid[0]
     percent = frame.assign(percent=frame["val_accuracy"] * 100)
     low, high = percent["percent"].quantile(0.04), percent["percent"].max()
     panels[0].set_ylim(low - 0.12 * (high - low), high + 0.05 * (high - low))
-    for axes, method, which in zip(panels, METHODS, "abc", strict=True):
+    for axes, method, which in zip(panels, rules, "abc", strict=False):
         rule = style.REGROW[method]
         of = percent[percent["method"] == method]
         for schedule, dashes in ((CONSTANT, "--"), (STEPS, "-")):

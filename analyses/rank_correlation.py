@@ -24,7 +24,17 @@ from finding import Finding, difference, mean_and_spread, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from present import present
-from rewiring import METHODS, against_random, asked, hidden, moments, rewired, short, snapshots
+from rewiring import (
+    METHODS,
+    against_random,
+    asked,
+    hidden,
+    moments,
+    rewired,
+    short,
+    snapshots,
+    there,
+)
 from study import Study
 
 import topograph as tg
@@ -34,8 +44,8 @@ NAME = "rank_correlation"
 FOUND = 0.8
 CAPTION = (
     "Kendall's τ-b of the hidden units' degrees at two moments of training, mean over the runs: "
-    "(a) to (c) every two moments, (d) every moment with the end. Dark: the units stand in the "
-    f"same order. Dashed: τ = {FOUND}, at which the findings count the final order as found."
+    "the maps every two moments, the last panel every moment with the end. Dark: the units stand "
+    f"in the same order. Dashed: τ = {FOUND}, at which the findings count the final order as found."
 )
 
 
@@ -83,17 +93,19 @@ def numbers(units: pd.DataFrame) -> pd.DataFrame:
 def draw(frame: pd.DataFrame, study: Study) -> Figure:
     """Draw a map a rule and the correlation with the end."""
     style.use_style()
+    rules = there(frame)
     figure, panels = plt.subplots(
-        1, 4, figsize=(12, 3.7), layout="constrained", width_ratios=(1, 1, 1, 1.25)
+        1,
+        len(rules) + 1,
+        figsize=(3 * len(rules) + 3, 3.7),
+        layout="constrained",
+        width_ratios=(*(1 for _ in rules), 1.25),
     )
-    image = None
-    for axes, method, which in zip(panels, METHODS, "abc", strict=False):
+    for axes, method, which in zip(panels[:-1], rules, "abc", strict=False):
         of = frame[frame["method"] == method]
         style.letter(axes, which, style.named(style.REGROW[method])[0])
         axes.set_xlabel("epoch")
         axes.grid(visible=False)
-        if of.empty:
-            continue
         half = of.groupby(["epochs_earlier", "epochs_later"])["tau"].mean().unstack()
         whole = half.combine_first(half.T)
         image = axes.pcolormesh(
@@ -102,18 +114,17 @@ def draw(frame: pd.DataFrame, study: Study) -> Figure:
         )  # fmt: skip
         axes.set_aspect("equal")
     panels[0].set_ylabel("epoch")
-    if image is not None:
-        figure.colorbar(image, ax=list(panels[:3]), label="Kendall's τ-b", shrink=0.75, pad=0.02)
+    figure.colorbar(image, ax=list(panels[:-1]), label="Kendall's τ-b", shrink=0.75, pad=0.02)
     last = frame["later"].max()
     for method in METHODS:
         of = frame[(frame["method"] == method) & (frame["later"] == last)]
-        style.curve(panels[3], of, "epochs_earlier", "tau", style.REGROW[method])
-    panels[3].axhline(FOUND, color="#444444", linestyle=(0, (4, 3)), linewidth=1)
-    panels[3].set_ylim(min(0, panels[3].get_ylim()[0]), 1.03)
-    panels[3].set_xlabel("epoch")
-    panels[3].set_ylabel("τ-b with the final degrees")
-    style.letter(panels[3], "d", "correlation with the end")
-    style.legend_below(figure, panels[3])
+        style.curve(panels[-1], of, "epochs_earlier", "tau", style.REGROW[method])
+    panels[-1].axhline(FOUND, color="#444444", linestyle=(0, (4, 3)), linewidth=1)
+    panels[-1].set_ylim(min(0, panels[-1].get_ylim()[0]), 1.03)
+    panels[-1].set_xlabel("epoch")
+    panels[-1].set_ylabel("τ-b with the final degrees")
+    style.letter(panels[-1], "abcd"[len(rules)], "correlation with the end")
+    style.legend_below(figure, panels[-1])
     style.title(figure, f"Order of units by degree: {study.what} ({study.spread})")
     return figure
 

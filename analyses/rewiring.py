@@ -88,9 +88,9 @@ def moments(table: pd.DataFrame) -> dict[int, str]:
     looked = sorted(table["snapshot"].unique())
     epochs = table.groupby("snapshot")["epochs"].mean()
     wanted = [0, min(2, looked[-1]), *(part * looked[-1] for part in PARTS)]
-    chosen = dict.fromkeys(min(looked, key=lambda at, to=to: abs(at - to)) for to in wanted)
+    chosen = {min(looked, key=lambda at, to=to: abs(at - to)) for to in wanted}
     told = {}
-    for at in chosen:
+    for at in sorted(chosen):
         if at == 0:
             told[at] = "start"
         elif at == looked[-1]:
@@ -146,6 +146,11 @@ def against_random(
         )
         found.append(Finding(claim.format(rule=short(method)), text, verdict(gap, expected)))
     return found
+
+
+def there(frame: pd.DataFrame) -> list[str]:
+    """Return the presets of which there are runs, in one order."""
+    return [method for method in METHODS if (frame["method"] == method).any()]
 
 
 def short(method: str) -> str:

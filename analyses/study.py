@@ -76,13 +76,14 @@ class Study:
         return int(self.runs["seed"].nunique())
 
     @property
+    def mean_of(self) -> str:
+        """What a line without a band means, for captions."""
+        return f"mean of {self.seeds} seeds" if self.seeds > 1 else "one seed"
+
+    @property
     def spread(self) -> str:
         """What a line and a band mean, for captions."""
-        return (
-            f"mean of {self.seeds} seeds; bands and bars: least to largest"
-            if self.seeds > 1
-            else "one seed"
-        )
+        return self.mean_of + ("; bands and bars: least to largest" if self.seeds > 1 else "")
 
     def where(self, condition: Callable[[pd.DataFrame], Any]) -> Study:
         """Return the runs for which ``condition``, called with `runs`, is true."""
