@@ -14,7 +14,9 @@ from torch import nn
 
 import pwmpr
 from pwmpr.method import METHODS, method_named
+from pwmpr.recipe import RECIPES, recipe_settings
 from pwmpr.settings import Settings
+from pwmpr.training.schedule import Stage, learning_rate
 
 # S, section 4: ERK, every 400 batches, half of the weights at first, by a cosine to the end.
 SURVIVAL = ("erk", 400, 0.5, "cosine", 1.0, False)
@@ -56,6 +58,52 @@ def test_growth_and_pruning_have_the_settings_of_their_papers():
     for name in ("imp", "imp-c"):
         assert dict(METHODS[name].defaults) == {"update_fraction": 0.2}
     assert dict(METHODS["gmp"].defaults) == {"update_every": 100, "update_end": 0.75}
+
+
+# data, network, ρ_init, iterations, batch, optimiser, rate (P, Table 2)
+TABLE_2 = {
+    "cifar10-resnet32": ("cifar10", "resnet32", 0.05, 30_000, 128, "sgd", 0.1),
+    "cifar100-resnet56": ("cifar100", "resnet56", 0.05, 30_000, 128, "sgd", 0.1),
+    "tinyimagenet-resnet18": ("tiny-imagenet", "resnet18", 0.02, 70_000, 128, "sgd", 0.2),
+    "tinyimagenet-vit": ("tiny-imagenet", "vit", 0.05, 70_000, 256, "adamw", 3e-3),
+    "imagenet-resnet50": ("imagenet", "resnet50", 0.02, 500_000, 256, "sgd", 0.1),
+}
+
+
+@pytest.mark.parametrize("name", TABLE_2)
+def test_recipes_have_the_settings_of_the_growth_paper(name):
+    found = recipe_settings(name)
+    assert TABLE_2[name] == (
+        found.data, found.model, found.start_density, found.iterations, found.batch,
+        found.optimizer, found.lr,
+    )  # fmt: skip
+    assert (found.start, found.growth_ratio, found.validation) == ("phew", 0.25, 0.1)
+    if found.optimizer == "sgd":
+        stage = Stage("extensive", 9, found.iterations)
+        rates = [
+            learning_rate(found, stage, -(-found.iterations * twelfth // 12), 10**6) / found.lr
+            for twelfth in (0, 7, 8, 9, 10, 11)
+        ]
+        assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    else:
+        assert found.schedule == "cosine"
+        assert found.warmup > 0
+
+
+def test_recipes_have_the_settings_of_the_survival_paper():
+    names = [name for name in RECIPES if name.endswith("-survival") and name != "digits-survival"]
+    assert len(names) == 5
+    for name in names:
+        found = recipe_settings(name)
+        assert (
+            found.start, found.update_every, found.update_fraction, found.update_anneal,
+            found.update_end, found.update_skips_step,
+        ) == SURVIVAL  # fmt: skip
+        assert found.density == 0.05
+        assert (found.batch, found.epochs, found.weight_decay) == (128, 300, 5e-4)
+        assert (found.optimizer, found.lr) == ("sgd", 0.1)
+        assert (found.momentum, found.nesterov) == (0.9, True)
+        assert (found.schedule, found.drops, found.drop_factor) == ("step", (0.5, 0.75), 0.1)
 
 
 def plain_network() -> nn.Module:
