@@ -33,14 +33,14 @@ def main(argv: list[str] | None = None) -> Path:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--check", action="store_true", help="change nothing, compare")
-    parser.add_argument("--only", default="", metavar="NAME", help="this script alone")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these scripts alone")
     given = parser.parse_args(argv)
     page = PAGE.read_text(encoding="utf-8")
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
 
         def again(block: re.Match[str]) -> str:
-            if given.only and given.only not in block["what"].split():
+            if given.only and block["what"].split()[0] not in given.only:
                 return block[0]
             return (
                 f"{block[1]}{drawn(shlex.split(block['what']), Path(place), given.check)}{block[3]}"
