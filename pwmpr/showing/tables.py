@@ -177,6 +177,8 @@ def _plateau(run: Recorded) -> Iterator[RenderableType]:
             f"{percent(fit.asymptote)}; onset at density {density(fit.onset)}; R² {fit.r2:.3f}; "
             f"{_points(fit.points)}"
         )
+        if fit.asymptote > 1:
+            yield "No accuracy reaches that asymptote: the points do not settle the curve yet."
     growing = not run.finished and all(phase.name == "rough" for phase in run.phases)
     stated: Any = run.settings.get("density")
     yield verdict(fit, stated, finished=not growing)
