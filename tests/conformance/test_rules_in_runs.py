@@ -157,6 +157,12 @@ def test_dsr_takes_the_threshold_on_to_the_next_update(tmp_path, data, watched):
     assert len(seen) > 4
 
 
+def test_guided_exploration_draws_as_many_candidates_as_gamma_says(tmp_path, data, watched):
+    seen = watched("gse-uniform")
+    run(data, tmp_path / "r", "gse-uniform", gamma=2.5, update_every=15)
+    assert [one.step.gamma for one in seen] == [2.5]
+
+
 @pytest.mark.parametrize("method", ["rigl", "set-magnitude"])
 def test_the_exploration_rate_counts_whatever_was_kept(tmp_path, data, watched, method):
     seen = watched(method)
