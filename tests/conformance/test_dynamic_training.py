@@ -262,6 +262,23 @@ def test_snfs_offers_again_in_proportion_to_the_shares_of_the_others():
     assert change.masks.counts == {"a.weight": 3 + 6, "b.weight": 10 + 13, "c.weight": 10 + 4}
 
 
+def test_snfs_leaves_the_only_weight_of_a_layer():
+    model, masks = two_layers([1.0] + [0.0] * 9, [1.0] * 10 + [0.0] * 30)
+    momentum = {n: torch.ones(s) for n, s in masks.shapes.items()}
+    change = rewire(model, masks, "snfs", 0.5, momentum=momentum)
+    assert change.survivors.counts == {"a.weight": 1, "b.weight": 5}
+
+
+def test_snfs_does_not_empty_nearly_dense_layers_of_large_momentum():
+    model, masks = two_layers([1.0] * 9 + [0.0], [1.0] * 10 + [0.0] * 30)
+    for large, survivors in (("a.weight", {"a.weight": 8, "b.weight": 5}),
+                             ("b.weight", {"a.weight": 4, "b.weight": 5})):  # fmt: skip
+        momentum = {n: torch.full(s, 3.0 if n == large else 1.0) for n, s in masks.shapes.items()}
+        change = rewire(model, masks, "snfs", 0.5, momentum=momentum)
+        # a misses a tenth: ⌈0.1 · 9⌉ weights go if its share is above the mean, else ⌈0.5 · 9⌉.
+        assert change.survivors.counts == survivors
+
+
 # momentum
 
 

@@ -173,6 +173,19 @@ def test_the_exploration_rate_counts_whatever_was_kept(tmp_path, data, watched, 
     assert result.summary["exploration_rate"] == ever.density > 0.3
 
 
+def test_grasp_looks_at_ten_samples_of_every_class(tmp_path):
+    x = torch.randn(160, 12, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([0] * 100 + [1] * 30 + [2] * 20 + [3] * 10)
+    looked: list[list[int]] = []
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        looked.append(target.bincount(minlength=4).tolist())
+        return nn.functional.cross_entropy(output, target)
+
+    run((x, y), tmp_path / "r", "static", start="grasp", epochs=1, loss=loss)
+    assert [10, 10, 10, 10] in looked
+
+
 def test_a_rewound_optimiser_remembers_nothing(tmp_path, data, monkeypatch):
     remembered: list[int] = []
     rewind = Trainer.rewind
