@@ -243,6 +243,42 @@ def test_snfs_offers_again_what_does_not_fit_into_99_percent_of_a_layer():
     assert change.masks.counts == {"a.weight": 3 + 6, "b.weight": 50 + 47}
 
 
+def test_snfs_shares_by_the_mean_and_not_by_the_sum():
+    model, masks = two_layers([1.0] * 5 + [0.0] * 35, [1.0] * 11 + [0.0] * 29)
+    momentum = {"a.weight": torch.full((1, 40), 3.0), "b.weight": torch.full((1, 40), 1.0)}
+    change = rewire(model, masks, "snfs", 0.5, momentum=momentum)
+    # ⌈2.5⌉ + ⌈5.5⌉ = 9 moved. Means 3 : 1, that is 6.75 and 2.25; sums 15 : 11.
+    assert change.survivors.counts == {"a.weight": 2, "b.weight": 5}
+    assert change.masks.counts == {"a.weight": 2 + 7, "b.weight": 5 + 2}
+
+
+def test_snfs_offers_again_in_proportion_to_the_shares_of_the_others():
+    parts = {"a": (6, 10, 1e6), "b": (20, 100, 3.0), "c": (20, 400, 1.0)}
+    model = nn.ModuleDict({n: layer([1.0] * k + [0.0] * (s - k)) for n, (k, s, _) in parts.items()})
+    masks = Masks({f"{n}.weight": model[n].weight != 0 for n in parts})
+    momentum = {f"{n}.weight": torch.full((1, s), m) for n, (_, s, m) in parts.items()}
+    change = rewire(model, masks, "snfs", 0.5, momentum=momentum)
+    # 3 + 10 + 10 moved. a takes 99% of its 4 + 3 free places, 6; b and c share 17 by 3 : 1.
+    assert change.masks.counts == {"a.weight": 3 + 6, "b.weight": 10 + 13, "c.weight": 10 + 4}
+
+
+def test_snfs_leaves_the_only_weight_of_a_layer():
+    model, masks = two_layers([1.0] + [0.0] * 9, [1.0] * 10 + [0.0] * 30)
+    momentum = {n: torch.ones(s) for n, s in masks.shapes.items()}
+    change = rewire(model, masks, "snfs", 0.5, momentum=momentum)
+    assert change.survivors.counts == {"a.weight": 1, "b.weight": 5}
+
+
+def test_snfs_does_not_empty_nearly_dense_layers_of_large_momentum():
+    model, masks = two_layers([1.0] * 9 + [0.0], [1.0] * 10 + [0.0] * 30)
+    for large, survivors in (("a.weight", {"a.weight": 8, "b.weight": 5}),
+                             ("b.weight", {"a.weight": 4, "b.weight": 5})):  # fmt: skip
+        momentum = {n: torch.full(s, 3.0 if n == large else 1.0) for n, s in masks.shapes.items()}
+        change = rewire(model, masks, "snfs", 0.5, momentum=momentum)
+        # a misses a tenth: ⌈0.1 · 9⌉ weights go if its share is above the mean, else ⌈0.5 · 9⌉.
+        assert change.survivors.counts == survivors
+
+
 # momentum
 
 
@@ -295,6 +331,16 @@ def test_dsr_moves_its_threshold(threshold, dropped, following):
     change = rewire(model, masks, "dsr", 0.1, threshold=threshold)
     assert change.moved == dropped
     assert change.threshold == pytest.approx(following)
+
+
+@pytest.mark.parametrize(("dropped", "factor"), [(89, 2), (90, 1), (110, 1), (111, 0.5)])
+def test_dsr_s_threshold_is_right_between_90_and_110_percent(dropped, factor):
+    model = layer([k / 1000 for k in range(1, 1001)] + [0.0] * 200)
+    masks = Masks({"weight": torch.cat([torch.ones(1, 1000), torch.zeros(1, 200)], 1)})
+    threshold = (dropped + 0.5) / 1000
+    change = rewire(model, masks, "dsr", 0.1, threshold=threshold)
+    assert change.moved == dropped
+    assert change.threshold == pytest.approx(factor * threshold)
 
 
 def test_dsr_shares_growth_by_survivors_and_takes_no_place_just_left():

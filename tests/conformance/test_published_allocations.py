@@ -7,7 +7,7 @@ import math
 import pytest
 
 from pwmpr.cost import Ledger, Operator
-from pwmpr.starts.densities import erk_counts
+from pwmpr.starts.densities import erk_counts, uniform_counts
 
 #: Weights and multiply-accumulates in millions, of ResNet-50 on 224×224 pictures.
 WEIGHTS, MACS = 25_502_912, 4_089
@@ -72,8 +72,11 @@ def test_first_and_last_layers_have_the_published_densities():
 @pytest.mark.parametrize(("sparsity", "ratio"), [(0.8, 0.2231), (0.9, 0.1260)])
 def test_uniform_with_a_dense_first_layer(sparsity, ratio):
     account = ledger()
-    account.keep({n: round((1 - sparsity) * math.prod(shape))
-                  for n, (shape, _) in resnet50().items() if n != "conv1"})  # fmt: skip
+    shapes = {n: shape for n, (shape, _) in resnet50().items() if n != "conv1"}
+    sizes = {n: math.prod(shape) for n, shape in shapes.items()}
+    counts = uniform_counts(shapes, round((1 - sparsity) * sum(sizes.values())))
+    assert all(abs(counts[n] - (1 - sparsity) * size) <= 1 for n, size in sizes.items())
+    account.keep(counts)
     assert account.sparse_forward / account.dense_forward == pytest.approx(ratio, abs=5e-5)
 
 

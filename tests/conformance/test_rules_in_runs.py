@@ -157,6 +157,12 @@ def test_dsr_takes_the_threshold_on_to_the_next_update(tmp_path, data, watched):
     assert len(seen) > 4
 
 
+def test_guided_exploration_draws_as_many_candidates_as_gamma_says(tmp_path, data, watched):
+    seen = watched("gse-uniform")
+    run(data, tmp_path / "r", "gse-uniform", gamma=2.5, update_every=15)
+    assert [one.step.gamma for one in seen] == [2.5]
+
+
 @pytest.mark.parametrize("method", ["rigl", "set-magnitude"])
 def test_the_exploration_rate_counts_whatever_was_kept(tmp_path, data, watched, method):
     seen = watched(method)
@@ -165,6 +171,19 @@ def test_the_exploration_rate_counts_whatever_was_kept(tmp_path, data, watched, 
     for one in seen:
         ever = ever.union(one.change.masks)
     assert result.summary["exploration_rate"] == ever.density > 0.3
+
+
+def test_grasp_looks_at_ten_samples_of_every_class(tmp_path):
+    x = torch.randn(160, 12, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([0] * 100 + [1] * 30 + [2] * 20 + [3] * 10)
+    looked: list[list[int]] = []
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        looked.append(target.bincount(minlength=4).tolist())
+        return nn.functional.cross_entropy(output, target)
+
+    run((x, y), tmp_path / "r", "static", start="grasp", epochs=1, loss=loss)
+    assert [10, 10, 10, 10] in looked
 
 
 def test_a_rewound_optimiser_remembers_nothing(tmp_path, data, monkeypatch):

@@ -145,6 +145,16 @@ def test_pwmp_takes_the_largest_scores_ties_to_the_lower_position():
     assert set(grown.nonzero().flatten().tolist()) == set(order.tolist())
 
 
+@pytest.mark.parametrize("rule", ["pwmp", "gradient", "momentum"])
+def test_of_equal_scores_the_first_missing_positions_grow(rule):
+    model, masks = network(), some_masks()
+    scores = {name: torch.ones(shape) for name, shape in masks.shapes.items()}
+    new = grow(model, masks, count=20, rule=rule, scores=scores)
+    missing = torch.cat([~masks[n].flatten() for n in masks])
+    grown = torch.cat([(new[n] & ~masks[n]).flatten() for n in masks])
+    assert grown.nonzero().flatten().tolist() == missing.nonzero().flatten()[:20].tolist()
+
+
 def test_path_rules_take_their_scores_from_the_tensor_path():
     model, masks = network(), some_masks()
     masks.apply_(model)
