@@ -14,15 +14,18 @@ import argparse
 import importlib
 import re
 import shlex
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from PIL import Image
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "results.md"
 IMAGES = Path("images") / "results"
+#: Pixels.
+WIDTH = 1600
 BLOCK = re.compile(r"(<!-- draw (?P<what>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -67,10 +70,18 @@ def drawn(what: list[str], place: Path, check: bool) -> str:
     image = IMAGES / (f"{name}.png" if study == "-" else f"{name}_{study}.png")
     if not check:
         (DOCS / IMAGES).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, DOCS / image)
+        smaller(picture, DOCS / image)
     text = (out / f"{name}.md").read_text(encoding="utf-8")
     caption = text.split("\n\n", 1)[0].replace("\n", " ").strip()
     return f"\n![{caption}]({image.as_posix()})\n\n{text}\n"
+
+
+def smaller(picture: Path, to: Path) -> None:
+    """Write a picture as wide as a page shows it, in 256 colours."""
+    image = Image.open(picture).convert("RGB")
+    if image.width > WIDTH:
+        image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.LANCZOS)
+    image.quantize(256).save(to, optimize=True)
 
 
 if __name__ == "__main__":
