@@ -143,6 +143,13 @@ def test_set_drops_the_smallest_of_each_sign_and_not_of_all():
     assert kept(by_magnitude.survivors) == list(range(1, 10))
 
 
+def test_strong_negative_weights_are_not_small():
+    values = [-9.0, 1.0, 2.0, -3.0, 0.0]
+    masks = Masks({"weight": torch.tensor([[v != 0 for v in values]])})
+    change = rewire(layer(values), masks, "set-magnitude", 0.5)
+    assert kept(change.survivors) == [0, 3]
+
+
 def test_set_drops_weights_of_value_zero_whatever_the_fraction():
     values = [1.0, 0.0, 2.0, 0.0, -1.0, 3.0, 0.0]
     masks = Masks({"weight": torch.tensor([[1, 1, 1, 1, 1, 1, 0]])})
