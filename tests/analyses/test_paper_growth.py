@@ -89,9 +89,8 @@ def test_everything_is_left_and_drawn_again_alike(out: Path, runs: Path, name: s
 def test_a_kept_study_gives_the_same_numbers(out: Path, runs: Path, tmp_path: Path) -> None:
     kept, measured = script("kept"), script("measured")
     names = set(numbers(out, "cost")["run"])
-    kept.keep(
-        measured.Measured([runs / name for name in sorted(names)]), tmp_path, sorted(names)[:1]
-    )
+    held = measured.Measured([runs / name for name in sorted(names)])
+    kept.keep(held, tmp_path, sorted(names), sorted(names)[:1])
     again = tmp_path / "cost"
     script("cost").main([*SHORT, "--from-runs", str(tmp_path), "--out", str(again)])
     pd.testing.assert_frame_equal(

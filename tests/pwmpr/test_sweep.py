@@ -328,8 +328,8 @@ def test_the_command_lists_runs_and_fails_where_one_failed(tmp_path, capsys):
     table = tmp_path / "table.csv"
     assert main(["sweep", str(path), "--workers", "1", "--quiet", "--csv", str(table)]) == 1
     out, err = capsys.readouterr()
-    assert "done" in out
-    assert "failed" in out
+    assert "1 of 2 runs finished" in out
+    assert "failed" in err
     assert "lower lr" in err
     assert len(pd.read_csv(table)) == 2
     assert json.loads((read_plan(path)[0].folder / "settings.json").read_text())["settings"]["lr"]
