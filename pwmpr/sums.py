@@ -39,7 +39,7 @@ def to_text(sums: Mapping[str, str]) -> str:
     Examples
     --------
     >>> to_text({"result.json": of_bytes(b"")})[-27:]
-    '991b7852b855  result.json\n'
+    '5991b7852b855  result.json\n'
     """
     return "".join(f"{digest}  {name}\n" for name, digest in sums.items())
 
