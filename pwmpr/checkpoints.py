@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pwmpr.files import remove_leftovers, replacing, write
+from pwmpr.files import replacing, write
 from pwmpr.sums import of_file
 from topograph.errors import TopographError
 
@@ -75,7 +75,6 @@ class Checkpoints:
         TopographError
             If there were checkpoints and all of them are damaged.
         """
-        self._clean()
         manifest = self._manifest()
         for entry in manifest:
             path = self.folder / Path(entry["file"]).name
@@ -97,10 +96,6 @@ class Checkpoints:
             )
         return None
 
-    def _clean(self) -> None:
-        """Remove what killed writers left."""
-        remove_leftovers(self.folder)
-
     def _manifest(self) -> list[dict[str, Any]]:
         path = self.folder / "manifest.json"
         if not path.is_file():
@@ -119,7 +114,4 @@ class ReadOnlyCheckpoints(Checkpoints):
     """The checkpoints as the other processes of a run have them: process 0 alone writes."""
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def _clean(self) -> None:
         """Do nothing."""

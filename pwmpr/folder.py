@@ -31,7 +31,7 @@ from torch import Tensor
 
 from pwmpr import sums
 from pwmpr.checkpoints import Checkpoints, ReadOnlyCheckpoints
-from pwmpr.files import write
+from pwmpr.files import remove_leftovers, write
 from pwmpr.masks import Masks
 from pwmpr.tensors import compress, expand, read_state, write_state
 from topograph.errors import TopographError
@@ -127,11 +127,17 @@ class RunFolder:
     def lock(self) -> None:
         """Keep other processes from writing into the folder, until this one ends or closes it.
 
+        What killed writers left half written is removed.
+
         Raises
         ------
         TopographError
             If another process is writing.
         """
+        self._hold()
+        remove_leftovers(self.path)
+
+    def _hold(self) -> None:
         try:
             import fcntl
         except ImportError:  # no advisory locks on this system

@@ -191,10 +191,12 @@ def test_a_checkpoint_that_would_run_code_is_not_loaded(folder, tmp_path):
 
 def test_leftovers_of_killed_writers_are_removed(folder):
     folder.checkpoints.save(state(0))
-    leftover = folder.path / "checkpoints" / ".000001.pt.123-abc.tmp"
-    leftover.write_bytes(b"half")
-    folder.checkpoints.load()
-    assert not leftover.exists()
+    places = ["checkpoints/.000001.pt.123-abc.tmp", "masks/.step-000.safetensors.123-abc.tmp"]
+    for place in [*places, ".result.json.123-abc.tmp"]:
+        (folder.path / place).write_bytes(b"half")
+    folder.lock()
+    assert not list(folder.path.rglob("*.tmp"))
+    assert folder.checkpoints.load() is not None
 
 
 # weights
