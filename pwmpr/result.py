@@ -13,6 +13,7 @@ from pwmpr.folder import RunFolder
 from pwmpr.masks import Masks
 from pwmpr.plateau import Plateau
 from pwmpr.settings import Settings
+from pwmpr.sums import REMEDY
 from topograph.errors import TopographError
 
 if TYPE_CHECKING:
@@ -49,11 +50,26 @@ class Snapshot:
     count: int
     _folder: RunFolder
     _last: bool
+    _digest: str
 
     @property
     def masks(self) -> Masks:
-        """The masks, read now."""
-        return self._folder.masks(self.cycle)
+        """The masks, read now.
+
+        Raises
+        ------
+        TopographError
+            If their file holds others than the run had, or cannot be read.
+        """
+        masks = self._folder.masks(self.cycle)
+        # SHA256SUMS is written when the run ends: it cannot tell what was damaged before.
+        if masks.digest() != self._digest:
+            raise TopographError(
+                f"{self._folder.masks_path(self.cycle)} holds other masks than the run had; "
+                "expected those whose digest is in snapshots.jsonl",
+                REMEDY,
+            )
+        return masks
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -85,7 +101,7 @@ class Snapshots(Sequence[Snapshot]):
         self._items = [
             Snapshot(
                 row["index"], row["step"], row["epoch"], row["density"], row["count"], folder,
-                number == len(rows),
+                number == len(rows), row["digest"],
             )
             for number, row in enumerate(rows, start=1)
         ]  # fmt: skip

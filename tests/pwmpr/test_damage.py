@@ -152,6 +152,18 @@ def test_a_torn_history_and_torn_snapshots_of_an_unfinished_run_are_written_anew
     assert_same(pwmpr.resume(tmp_path / "r"), whole)
 
 
+def test_masks_that_change_on_the_disk_while_a_run_goes_on_are_said(tmp_path):
+    folder = tmp_path / "r"
+    stopped(folder)
+    path = folder / "masks" / "step-000.safetensors"
+    others = pwmpr.Masks.load(path)
+    pwmpr.Masks({name: ~mask for name, mask in others.items()}).save(path)
+    result = pwmpr.resume(folder, progress=False)
+    with pytest.raises(TopographError, match="holds other masks than the run had"):
+        _ = result.snapshots[0].masks
+    assert result.snapshots[-1].masks == result.masks
+
+
 def test_torn_settings_and_manifests_are_refused_by_name(tmp_path):
     stopped(tmp_path / "r")
     for name in ("settings.json", "checkpoints/manifest.json"):

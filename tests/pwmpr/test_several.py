@@ -46,6 +46,7 @@ def torchrun(path: Path, *arguments: object, processes: int = 2, **options) -> s
         f"--nproc-per-node={processes}", str(path), *map(str, arguments),
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    environment["PYTHONFAULTHANDLER"] = "1"  # a process that aborts says where
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, **options,
@@ -58,7 +59,7 @@ def finished(process: subprocess.Popen, seconds: int = 300) -> str:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
-    assert process.returncode == 0, err[-3000:]
+    assert process.returncode == 0, err[-12000:]
     return out
 
 
