@@ -108,10 +108,3 @@ class Checkpoints:
                 f"{path} cannot be read ({error})",
                 "restore the file, or start the run again in another folder",
             ) from None
-
-
-class ReadOnlyCheckpoints(Checkpoints):
-    """The checkpoints as the other processes of a run have them: process 0 alone writes."""
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Do nothing."""

@@ -19,7 +19,6 @@ Everything that must be whole is replaced all or nothing.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -29,8 +28,8 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
-from pwmpr import sums
-from pwmpr.checkpoints import Checkpoints, ReadOnlyCheckpoints
+from pwmpr import records, sums
+from pwmpr.checkpoints import Checkpoints
 from pwmpr.files import remove_leftovers, write
 from pwmpr.masks import Masks
 from pwmpr.tensors import compress, expand, read_state, write_state
@@ -183,7 +182,7 @@ class RunFolder:
             if self._metrics is None:
                 # Unbuffered: a row that did not fit is not tried again when the file is closed.
                 self._metrics = path.open("ab", buffering=0)
-            line = (json.dumps(row) + "\n").encode()
+            line = records.of_row(row)
             if self._metrics.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
@@ -212,7 +211,7 @@ class RunFolder:
 
     def write_result(self, values: Mapping[str, Any]) -> None:
         """Write SHA256SUMS and then result.json: the run is finished."""
-        content = _json(values)
+        content = records.of_values(values)
         # Sorted, so that a run that is killed here and goes on writes the same lines.
         written = sorted(
             path
@@ -251,7 +250,8 @@ class RunFolder:
         if not self.finished:
             return
         listed = (self.path / sums.NAME).is_file()
-        if not listed and self._parse_json("settings.json").get("format", 0) < FORMAT_WITH_SUMS:
+        settings = self.path / "settings.json"
+        if not listed and records.read_values(settings).get("format", 0) < FORMAT_WITH_SUMS:
             return
         sums.check(self.path, path.relative_to(self.path).as_posix())
 
@@ -318,82 +318,15 @@ class RunFolder:
     # JSON
 
     def _write_json(self, name: str, values: Mapping[str, Any]) -> None:
-        write(self.path / name, _json(values))
+        write(self.path / name, records.of_values(values))
 
     def _write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
-        write(self.path / name, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        write(self.path / name, records.of_rows(rows))
 
     def _read_json(self, name: str) -> dict[str, Any]:
         self.check(self.path / name)
-        return self._parse_json(name)
-
-    def _parse_json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(values, dict):
-                raise ValueError("it is no JSON object")
-        except (OSError, ValueError) as error:
-            raise TopographError(
-                f"{path} cannot be read ({error})", "restore the file, or start the run again"
-            ) from None
-        return values
+        return records.read_values(self.path / name)
 
     def _read_lines(self, name: str) -> list[dict[str, Any]]:
-        path = self.path / name
-        self.check(path)
-        if not path.is_file():
-            return []
-        rows = []
-        lines = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], start=1):  # what has no end was torn by a kill
-            try:
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError("it is no JSON object")
-            except ValueError as error:
-                raise TopographError(
-                    f"line {number} of {path} cannot be read ({error})",
-                    "restore the file; in an unfinished run, pwmpr resume writes it anew",
-                ) from None
-            rows.append(row)
-        return rows
-
-
-class ReadOnlyFolder(RunFolder):
-    """The folder as the other processes of a run have it: process 0 alone writes."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.checkpoints = ReadOnlyCheckpoints(path / "checkpoints")
-
-    def discard(self) -> None:
-        """Do nothing."""
-
-    def lock(self) -> None:
-        """Do nothing."""
-
-    def add_history(self, row: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def write_masks(self, index: int, masks: Masks) -> None:
-        """Do nothing."""
-
-    def write_weights(self, index: int, state: Mapping[str, Tensor], masks: Masks) -> None:
-        """Do nothing."""
-
-    def write_model(self, state: Mapping[str, Tensor]) -> None:
-        """Do nothing."""
-
-    def write_result(self, values: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def _write_json(self, name: str, values: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def _write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Do nothing."""
-
-
-def _json(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(values, indent=2) + "\n").encode()
+        self.check(self.path / name)
+        return records.read_rows(self.path / name)

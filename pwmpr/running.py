@@ -12,9 +12,10 @@ from torch import nn
 
 from pwmpr import recipefile
 from pwmpr.data.parts import Parts, prepare_parts
-from pwmpr.folder import ReadOnlyFolder, RunFolder
+from pwmpr.folder import RunFolder
 from pwmpr.logs import Log, Logs, open_logs
 from pwmpr.method import method_named
+from pwmpr.readonly import ReadOnlyFolder
 from pwmpr.recipe import recipe_settings, stated_by
 from pwmpr.result import RunResult
 from pwmpr.settings import Settings
