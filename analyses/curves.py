@@ -18,18 +18,19 @@ def ends(study: Study) -> pd.DataFrame:
 
     ``run``, ``kind`` (see `plans.kind`), ``seed``, ``rough_epochs``, ``growth_ratio``, ``phase``
     ("rough", "extensive"), ``cycle``, ``density``, ``val_accuracy``, ``batches`` of this stage,
-    ``batches_so_far``, ``epochs_so_far``, and ``cost`` so far over dense training.
+    ``batches_so_far``, ``epochs_so_far``, and ``cost`` so far, in dense trainings (see
+    `dense_training`).
     """
-    columns = ["method", "seed", "start", "rough_epochs", "growth_ratio", "dense_flops"]
+    columns = ["method", "seed", "start", "rough_epochs", "growth_ratio"]
     history = study.history
     history = history.drop(columns=[c for c in columns if c in history]).join(
-        study.runs[columns].assign(kind=kind(study.runs)), on="run"
+        study.runs[columns].assign(kind=kind(study.runs), one=dense_training(study.runs)), on="run"
     )
     last = history.groupby(["run", "cycle", "phase"], sort=False).tail(1).copy()
     last["batches_so_far"] = last["step"]
     last["epochs_so_far"] = last["epoch"]
     last["batches"] = last["step"] - last.groupby("run", sort=False)["step"].shift(fill_value=0)
-    last["cost"] = last["flops"] / last["dense_flops"].astype(float)
+    last["cost"] = last["flops"] / last["one"]
     last["growth_ratio"] = last["growth_ratio"].astype(float)
     last["seed"] = last["seed"].astype(int)
     names = [
@@ -38,6 +39,16 @@ def ends(study: Study) -> pd.DataFrame:
     ]  # fmt: skip
     order = ["kind", "growth_ratio", "seed", "run", "cycle", "phase"]
     return last[names].sort_values(order, ascending=[True] * 5 + [False], ignore_index=True)
+
+
+def dense_training(runs: pd.DataFrame) -> pd.Series:
+    """Return what one dense training costs beside every run, in floating-point operations.
+
+    A run's own ``dense_flops`` are those of a dense training of its length. Costs of runs of
+    different lengths are told in the same unit, the shortest of these.
+    """
+    alike = [runs["network"], runs["data_name"]]
+    return runs["dense_flops"].astype(float).groupby(alike).transform("min")
 
 
 def longest(study: Study, by: tuple[str, ...] = ("method", "seed")) -> Study:
@@ -76,7 +87,7 @@ def finals(study: Study) -> pd.DataFrame:
     runs = study.runs.loc[last.index]
     last["asked"] = runs["density"].astype(float)
     last["accuracy"] = runs["accuracy"].astype(float)
-    last["cost"] = runs["cost"].astype(float)
+    last["cost"] = (runs["cost"] * runs["dense_flops"]).astype(float) / dense_training(runs)
     last["epochs"] = last["epochs_so_far"]
     return last.drop(columns=["phase", "batches", "epochs_so_far"]).reset_index()
 

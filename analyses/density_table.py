@@ -1,13 +1,12 @@
 """Accuracy at fixed densities: growth beside dynamic sparse training and static masks (P, Table 1).
 
 PWMPR and the other growth rules against DSR, sparse momentum (SNFS), RigL and GSE, and against
-static networks with PHEW and ERK masks. The methods at a fixed density are trained for as many
-epochs as growth takes to it, the last rough training left out. The least of the densities is drawn
-for growth, RigL and static masks alone.
+static networks with PHEW and ERK masks. The methods at a fixed density are trained for as long as
+growth takes to it. The least of the densities is drawn for growth, RigL and static masks alone.
 
 Without arguments it trains on scikit-learn's embedded digits. The paper's own setting:
 
-    python analyses/density_table.py --recipe imagenet-resnet50 --data-dir DIR --set epochs=100
+    python analyses/density_table.py --recipe imagenet-resnet50 --data-dir DIR
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from curves import compared, finals, shown
 from finding import Finding, mean_and_spread, table, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import RULES, VARIES, dense, fixed, grown, matched, upper
+from plans import RULES, VARIES, dense, fixed, grown, left_out, matched, upper
 from present import present, stated
 from study import Study, gather
 
@@ -32,8 +31,8 @@ CAPTION = (
     "Test accuracy at fixed densities after the whole training: growth (above), dynamic sparse "
     "training (middle), static masks (below). Dots are means over seeds, bars reach from the least "
     "to the largest seed, ticks are single seeds; the dashed line is the dense network; a line "
-    "without a dot was not trained at that density. All methods of one panel have the same density "
-    "and, but for growth's last rough training, the same number of epochs."
+    "without a dot was not trained at that density. All methods of one panel but the dense network "
+    "have the same density and are trained for as many epochs as growth takes{left_out}."
 )
 
 
@@ -45,7 +44,7 @@ def main(argv: list[str] | None = None) -> Path:
         command,
         frame,
         draw(frame, study),
-        caption=CAPTION,
+        caption=CAPTION.format(left_out=left_out(study)),
         study=study,
         findings=findings(frame),
         tables=[table_of(frame)],

@@ -8,7 +8,7 @@ random growth and ERK to be worth its trouble.
 
 Without arguments it trains on scikit-learn's embedded digits. The paper's own setting:
 
-    python analyses/growth_methods.py --recipe cifar10-resnet32 --data-dir DIR --set epochs=85
+    python analyses/growth_methods.py --recipe cifar10-resnet32 --data-dir DIR
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from curves import before_growth, compared, finals, in_all, shown, summary
 from finding import Finding, as_good, difference, verdict
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import RULES, VARIES, dense, fixed, grown, matched
+from plans import RULES, VARIES, dense, fixed, grown, left_out, matched
 from present import present
 from study import Study, gather
 
@@ -31,8 +31,7 @@ CAPTION = (
     "Accuracy of four ways to grow, against density. (a) Validation accuracy after each rough "
     "training, just before growth. (b) Test accuracy after extensive training; points of one "
     "density stand side by side. ERK is static and trained for as many epochs as growth takes to "
-    "its density, the last rough training left out; the dashed line is the dense network. All "
-    "rules have the same training."
+    "its density{left_out}; the dashed line is the dense network. All rules have the same training."
 )
 
 
@@ -47,7 +46,7 @@ def main(argv: list[str] | None = None) -> Path:
         command,
         frame,
         draw(rough, last, study),
-        caption=CAPTION,
+        caption=CAPTION.format(left_out=left_out(study)),
         study=study,
         findings=findings(rough, last),
         tables=[summary(last)],

@@ -1,8 +1,11 @@
 """Keep the tables about finished runs as small Parquet files.
 
-    python analyses/keep.py outputs/runs docs/data/fashion-mnist-mlp --recipe fashion-mnist-mlp
+    python analyses/keep.py outputs/runs docs/data/fashion-mnist-mlp --where "epochs == 40"
 
-The kept study takes the place of the runs in every analysis: ``--from-runs docs/data/…``.
+The kept study takes the place of the runs in every analysis: ``--from-runs docs/data/…``. Several
+sources are joined, and a kept study may be one of them. So runs are added to a study:
+
+    python analyses/keep.py docs/data/fashion-mnist-mlp outputs/runs docs/data/fashion-mnist-mlp
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from kept import keep
+from kept import Joined, Kept, is_kept, keep
 from measured import Measured, finished
 
 
@@ -21,7 +24,9 @@ def main(argv: list[str] | None = None) -> Path:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("runs", type=Path, help="folder of finished runs")
+    parser.add_argument(
+        "sources", type=Path, nargs="+", help="folders of finished runs, or kept studies"
+    )
     parser.add_argument("out", type=Path, help="folder of the kept study")
     parser.add_argument(
         "--where", default="", metavar="QUERY", help="e.g. \"recipe == 'digits' and epochs == 100\""
@@ -39,13 +44,11 @@ def main(argv: list[str] | None = None) -> Path:
         help='those among them whose nodes are kept, e.g. "density == 0.05" (default: all)',
     )
     given = parser.parse_args(argv)
-    folders = {folder.name: folder for folder in finished(given.runs)}
-    runs = Measured(list(folders.values())).runs
-    runs = chosen(runs, given.where)
+    source = Joined([opened(path) for path in given.sources])
+    runs = chosen(source.runs, given.where)
     looked = chosen(runs, given.snapshots)
     with_nodes = chosen(looked, given.nodes)
-    measured = Measured([folders[name] for name in runs.index])
-    keep(measured, given.out, looked.index, with_nodes.index)
+    keep(source, given.out, runs.index, looked.index, with_nodes.index)
     size = sum(file.stat().st_size for file in given.out.glob("*.parquet"))
     print(
         f"{len(runs)} runs, snapshots of {len(looked)}, nodes of {len(with_nodes)}; "
@@ -54,11 +57,30 @@ def main(argv: list[str] | None = None) -> Path:
     return given.out
 
 
+def opened(path: Path) -> Kept | Measured:
+    """Return a kept study, or the finished runs in a folder, each once."""
+    if is_kept(path):
+        return Kept(path)
+    return Measured(list({folder.name: folder for folder in finished(path)}.values()))
+
+
 def chosen(runs: pd.DataFrame, query: str) -> pd.DataFrame:
-    """Return the runs that a query names: none for "False", all for an empty one."""
+    """Return the runs that a query names: none for "False", all for an empty one.
+
+    Raises
+    ------
+    SystemExit
+        If it names none where some were asked for.
+    """
     if query == "False":
         return runs.iloc[:0]
-    return runs.query(query) if query else runs
+    found = runs.query(query) if query else runs
+    if found.empty:
+        raise SystemExit(
+            f"no run has {query!r}. Remedy: look at the settings, e.g. the columns "
+            f"{', '.join(list(runs)[:4])}, or pass 'False' for none."
+        )
+    return found
 
 
 if __name__ == "__main__":

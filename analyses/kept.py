@@ -7,7 +7,7 @@ A kept study is a folder with ``runs.parquet`` (a row a run; settings as JSON), 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,17 @@ class Kept:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """A row a run; see `study.Study.runs`."""
+        return table_of_runs(self.described)
+
+    @cached_property
+    def described(self) -> dict[str, dict[str, Any]]:
+        """Settings and plain results of every run, by its name."""
         table = pd.read_parquet(self.path / "runs.parquet")
         rows: dict[str, dict[str, Any]] = {}
         for name, row in table.iterrows():
             values = {key: None if pd.isna(value) else value for key, value in row.items()}
             rows[str(name)] = {**values, "settings": json.loads(row["settings"])}
-        return table_of_runs(rows)
+        return rows
 
     def history(self, names: Iterable[str]) -> pd.DataFrame:
         """Return a row an epoch of some runs."""
@@ -79,34 +84,96 @@ class Kept:
         )
 
 
+class Joined:
+    """The tables of several sources; of a run that several hold, those of the first.
+
+    Parameters
+    ----------
+    sources
+        Kept studies and folders of runs.
+    """
+
+    def __init__(self, sources: Sequence[Kept | Measured]) -> None:
+        self._holder: dict[str, Kept | Measured] = {}
+        for source in sources:
+            for name in source.described:
+                self._holder.setdefault(name, source)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row a run; see `study.Study.runs`."""
+        return table_of_runs(self.described)
+
+    @cached_property
+    def described(self) -> dict[str, dict[str, Any]]:
+        """Settings and plain results of every run, by its name."""
+        return {name: source.described[name] for name, source in self._holder.items()}
+
+    def history(self, names: Iterable[str]) -> pd.DataFrame:
+        """Return a row an epoch of some runs."""
+        return self._parts("history", names)
+
+    def snapshots(self, names: Iterable[str]) -> pd.DataFrame:
+        """Return a row a snapshot of some runs."""
+        return self._parts("snapshots", names)
+
+    def nodes(self, names: Iterable[str]) -> pd.DataFrame:
+        """Return a row a node of some snapshots of some runs."""
+        return self._parts("nodes", names)
+
+    def _parts(self, table: str, names: Iterable[str]) -> pd.DataFrame:
+        asked: dict[Kept | Measured, list[str]] = {}
+        for name in names:
+            asked.setdefault(self._holder[name], []).append(name)
+        parts = [getattr(source, table)(wanted) for source, wanted in asked.items()]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
 def keep(
-    measured: Measured, path: Path, with_snapshots: Iterable[str], with_nodes: Iterable[str]
+    source: Kept | Measured | Joined,
+    path: Path,
+    runs: Iterable[str],
+    with_snapshots: Iterable[str],
+    with_nodes: Iterable[str],
 ) -> None:
     """Write a study of runs into a folder.
 
     Parameters
     ----------
-    measured
-        The runs.
+    source
+        What holds the runs.
     path
-        The folder.
+        The folder; a study that it keeps already is replaced when the new one is whole.
+    runs
+        Names of the runs that are kept, in any order.
     with_snapshots, with_nodes
         Names of the runs whose snapshots are measured, and of those among them whose nodes are
         kept.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    names = list(measured.runs.index)
-    measured.plain_runs.to_parquet(path / "runs.parquet", compression="zstd")
+    names = sorted(runs)
     tables = {
-        "history": measured.history(names),
-        "snapshots": measured.snapshots(with_snapshots),
-        "nodes": measured.nodes(with_nodes),
+        "history": source.history(names),
+        "snapshots": source.snapshots(sorted(with_snapshots)),
+        "nodes": source.nodes(sorted(with_nodes)),
     }
+    rows = [_told(source.described[name]) for name in names]
+    path.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows, index=pd.Index(names, name="run")).to_parquet(
+        path / "runs.parquet", compression="zstd"
+    )
     for name, table in tables.items():
         if table.empty:
             (path / f"{name}.parquet").unlink(missing_ok=True)
             continue
         _small(table).to_parquet(path / f"{name}.parquet", compression="zstd", index=False)
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's row with its settings as JSON, without where somebody's data lay."""
+    settings = dict(row["settings"])
+    if settings.get("data_dir"):
+        settings["data_dir"] = Path(settings["data_dir"]).name
+    return {**row, "settings": json.dumps(settings)}
 
 
 def _small(table: pd.DataFrame) -> pd.DataFrame:

@@ -41,18 +41,11 @@ class Measured:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """A row a run; see `study.Study.runs`."""
-        return table_of_runs(self._described)
-
-    @property
-    def plain_runs(self) -> pd.DataFrame:
-        """A row a run, its settings in one column as JSON."""
-        rows = [
-            {**row, "settings": json.dumps(row["settings"])} for row in self._described.values()
-        ]
-        return pd.DataFrame(rows, index=pd.Index(list(self._described), name="run"))
+        return table_of_runs(self.described)
 
     @cached_property
-    def _described(self) -> dict[str, dict[str, Any]]:
+    def described(self) -> dict[str, dict[str, Any]]:
+        """Settings and plain results of every run, by its name."""
         return {name: described(folder) for name, folder in self._folders.items()}
 
     def history(self, names: Iterable[str]) -> pd.DataFrame:

@@ -11,12 +11,15 @@ script needs no runs.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
+import multiprocessing
 import re
 import shlex
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -37,20 +40,23 @@ def main(argv: list[str] | None = None) -> Path:
     )
     parser.add_argument("--check", action="store_true", help="change nothing, compare")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these scripts alone")
+    parser.add_argument("--workers", type=int, default=2, help="figures at a time (default: 2)")
     given = parser.parse_args(argv)
     page = PAGE.read_text(encoding="utf-8")
     begun = time.perf_counter()
-    with tempfile.TemporaryDirectory() as place:
+    wanted = [
+        block["what"]
+        for block in BLOCK.finditer(page)
+        if not given.only or block["what"].split()[0] in given.only
+    ]
+    texts = dict(zip(wanted, all_drawn(wanted, given.check, given.workers), strict=True))
 
-        def again(block: re.Match[str]) -> str:
-            if given.only and block["what"].split()[0] not in given.only:
-                return block[0]
-            return (
-                f"{block[1]}{drawn(shlex.split(block['what']), Path(place), given.check)}{block[3]}"
-            )
+    def again(block: re.Match[str]) -> str:
+        what = block["what"]
+        return f"{block[1]}{texts[what]}{block[3]}" if what in texts else block[0]
 
-        redrawn = BLOCK.sub(again, page)
-    print(f"{len(BLOCK.findall(page))} figures, {time.perf_counter() - begun:.0f} s")
+    redrawn = BLOCK.sub(again, page)
+    print(f"{len(wanted)} figures, {time.perf_counter() - begun:.0f} s")
     if given.check and redrawn != page:
         raise SystemExit(
             f"{PAGE} does not say what its histories say. Remedy: python analyses/results.py"
@@ -60,9 +66,20 @@ def main(argv: list[str] | None = None) -> Path:
     return PAGE
 
 
-def drawn(what: list[str], place: Path, check: bool) -> str:
+def all_drawn(wanted: list[str], check: bool, workers: int) -> list[str]:
+    """Run analyses, some at a time, and return what stands on the page about each."""
+    with tempfile.TemporaryDirectory() as place:
+        one = functools.partial(drawn, place=Path(place), check=check)
+        if min(workers, len(wanted)) <= 1:
+            return [one(what) for what in wanted]
+        spawning = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(wanted)), mp_context=spawning) as pool:
+            return list(pool.map(one, wanted))
+
+
+def drawn(what: str, place: Path, check: bool) -> str:
     """Run one analysis and return what stands on the page about it."""
-    name, study, *options = what
+    name, study, *options = shlex.split(what)
     out = place / f"{name}-{study}"
     print(f"{name} from {study}", flush=True)
     source = [] if study == "-" else ["--from-runs", str(DOCS / "data" / study)]

@@ -1,15 +1,15 @@
 """What growth finds beside pruning, rewiring and static masks, against density (P, Fig. 5).
 
 PWMPR at each density asked for; IMP-C at every density from 100% down; RigL, PHEW and static ERK
-at the same densities with matched training: as many epochs as PWMPR's growth takes until its last
-step, and the extensive training. In floating-point operations they then cost more than growth,
-which spends much of its training at lower densities; the table has both.
+at the same densities with matched training, as long as PWMPR's growth and extensive training are
+together. In floating-point operations growth costs less per epoch, since it spends much of its
+training at lower densities; the table has both.
 
 IMP-C ends only once, so accuracy is that of the validation data for every method.
 
 Without arguments it trains on scikit-learn's embedded digits. The paper's own setting:
 
-    python analyses/sparsity_methods.py --recipe cifar10-resnet32 --data-dir DIR --set epochs=85
+    python analyses/sparsity_methods.py --recipe cifar10-resnet32 --data-dir DIR
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from finding import (
 from levels import keeps, pruning
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import VARIES, dense, fixed, grown, matched, pruned
+from plans import VARIES, dense, fixed, grown, left_out, matched, pruned
 from present import percent, present, stated
 from study import Study, gather
 
@@ -43,10 +43,9 @@ NAME = "sparsity_methods"
 KINDS = ("pwmpr", "rigl", "phew", "erk")
 CAPTION = (
     "Validation accuracy of PWMPR beside IMP-C (at all its densities, from 100% down) and beside "
-    "RigL, PHEW and static ERK, which are trained for as many epochs as growth takes, its last "
-    "rough training left out. Points of one density stand side by side; the dashed line is the "
-    "dense network. Where PWMPR's points lie on IMP-C's curve, growth has found a network as good "
-    "as pruning's."
+    "RigL, PHEW and static ERK, which are trained for as many epochs as growth takes{left_out}. "
+    "Points of one density stand side by side; the dashed line is the dense network. Where "
+    "PWMPR's points lie on IMP-C's curve, growth has found a network as good as pruning's."
 )
 
 
@@ -61,7 +60,7 @@ def main(argv: list[str] | None = None) -> Path:
         command,
         frame,
         draw(levels, last, study),
-        caption=CAPTION,
+        caption=CAPTION.format(left_out=left_out(study)),
         study=study,
         findings=findings(levels, last),
         tables=[text for text in (summary(last), table_of(levels)) if text],

@@ -90,7 +90,7 @@ def test_a_kept_study_gives_the_same_numbers(out: Path, runs: Path, tmp_path: Pa
     kept, measured = script("kept"), script("measured")
     names = set(numbers(out, "cost")["run"])
     held = measured.Measured([runs / name for name in sorted(names)])
-    kept.keep(held, tmp_path, sorted(names), sorted(names)[:1])
+    kept.keep(held, tmp_path, sorted(names), sorted(names), sorted(names)[:1])
     again = tmp_path / "cost"
     script("cost").main([*SHORT, "--from-runs", str(tmp_path), "--out", str(again)])
     pd.testing.assert_frame_equal(
@@ -104,19 +104,21 @@ def test_fixed_densities_are_trained_for_what_growth_takes(out: Path) -> None:
     grown = frame[frame["kind"] == "pwmpr"].set_index("asked")["epochs"]
     others = frame[~frame["kind"].isin(["pwmpr", "random", "gradient", "pwmp", "dense"])]
     assert set(others["kind"]) == {"rigl", "phew", "erk", "dsr", "snfs", "gse-grabo"}
-    # Growth's rough training (one epoch here) at its last density is left out.
-    assert (others["epochs"] == others["asked"].map(grown) - 1).all()
+    assert (others["epochs"] == others["asked"].map(grown)).all()
     assert set(others.loc[others["kind"] == "dsr", "asked"]) == {0.1}
 
 
 def test_budgets_follow_the_recipe_and_not_numbers_typed_in() -> None:
     plans, parse = script("plans"), script("command").parse
     fashion = parse("x", "x", ["--recipe", "fashion-mnist-mlp"])
-    assert [plans.budget(fashion, d) for d in (0.01, 0.05, 0.2)] == [60, 95, 125]
+    assert [plans.budget(fashion, d)["epochs"] for d in (0.01, 0.05, 0.2)] == [65, 100, 130]
     slower = parse("x", "x", ["--recipe", "fashion-mnist-mlp", "--set", "growth_ratio=0.12"])
-    assert plans.budget(slower, 0.05) == 5 * 21 + 40
-    with pytest.raises(SystemExit, match="--set epochs"):
-        plans.budget(parse("x", "x", ["--recipe", "cifar10-resnet32"]), 0.2)
+    assert plans.budget(slower, 0.05) == {"epochs": 5 * 22 + 40}
+    counted = parse("x", "x", ["--recipe", "digits", "--set", "iterations=500"])
+    # 3 epochs a rough training, 18 batches of 64 an epoch, 0.05 · 1.25^4 ≥ 0.1.
+    assert plans.budget(counted, 0.1) == {"iterations": 3 * (4 + 1) * 18 + 500}
+    with pytest.raises(SystemExit, match="--set rough_epochs=10"):
+        plans.budget(parse("x", "x", ["--set", "rough_epochs=early-stop"]), 0.2)
 
 
 def test_methods_have_the_accuracy_of_their_runs(out: Path, runs: Path) -> None:
@@ -259,3 +261,37 @@ def test_isolated_nodes_are_those_without_an_edge(tmp_path: Path) -> None:
         expected = {first + int(n) for n in (~(into | out_of)).nonzero().flatten()}
         assert expected == isolated & set(range(first, first + len(into)))
         assert expected
+
+
+def test_sources_are_joined_into_one_study(out: Path, runs: Path, tmp_path: Path) -> None:
+    keeping, study = script("keep"), script("study")
+    whole, first, both = tmp_path / "whole", tmp_path / "first", tmp_path / "both"
+    where = ["--where", "method in ['pwmpr', 'rigl']", "--snapshots", "method == 'rigl'"]
+    keeping.main([str(runs), str(whole), *where, "--nodes", "False"])
+    keeping.main([str(runs), str(first), "--where", "method == 'rigl'", "--nodes", "False"])
+    keeping.main([str(first), str(runs), str(both), *where, "--nodes", "False"])
+    keeping.main([str(both), str(first), str(both), *where, "--nodes", "False"])  # into itself
+    one, other = study.read(whole), study.read(both)
+    assert {"pwmpr", "rigl"} == set(one.runs["method"])
+    for table in ("runs", "history"):
+        pd.testing.assert_frame_equal(getattr(one, table), getattr(other, table))
+    looked = [
+        study_.where(lambda runs: runs["method"] == "rigl").snapshots for study_ in (one, other)
+    ]
+    pd.testing.assert_frame_equal(*looked)
+    assert set(one.runs["data_dir"]) == {None}
+    with pytest.raises(SystemExit, match="no run has \"method == 'none'\""):
+        keeping.main([str(runs), str(tmp_path / "none"), "--where", "method == 'none'"])
+
+
+def test_costs_of_longer_trainings_are_told_in_the_same_unit(out: Path, runs: Path) -> None:
+    frame = numbers(out, "density_table")
+    dense = {told(runs, run)[1]["dense_flops"] for run in frame[frame["kind"] == "dense"]["run"]}
+    assert len(dense) == 1
+    for row in frame[frame["kind"].isin(["rigl", "erk", "pwmpr"])].itertuples():
+        flops = sum(told(runs, row.run)[1]["flops"].values())
+        assert row.cost == pytest.approx(flops / min(dense))
+    # A static network costs its density times its epochs over the dense network's.
+    erk = frame[frame["kind"] == "erk"].iloc[0]
+    epochs = frame.loc[frame["kind"] == "dense", "epochs"].iloc[0]
+    assert erk["cost"] == pytest.approx(erk["density"] * erk["epochs"] / epochs, rel=0.01)
