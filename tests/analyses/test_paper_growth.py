@@ -295,3 +295,24 @@ def test_costs_of_longer_trainings_are_told_in_the_same_unit(out: Path, runs: Pa
     erk = frame[frame["kind"] == "erk"].iloc[0]
     epochs = frame.loc[frame["kind"] == "dense", "epochs"].iloc[0]
     assert erk["cost"] == pytest.approx(erk["density"] * erk["epochs"] / epochs, rel=0.01)
+
+
+def test_a_kept_run_trained_again_has_the_same_numbers(
+    out: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = script("train_again")
+    query = "method == 'pwmpr' and density == 0.1"
+    script("keep").main([str(runs), str(tmp_path / "kept"), "--where", query, "--nodes", "False"])
+    made = again.main(
+        [str(tmp_path / "kept"), "--where", "seed == 0", "--out", str(tmp_path / "r")]
+    )
+    assert "every number of every epoch is the same" in capsys.readouterr().out
+    assert (made / "result.json").is_file()
+    with pytest.raises(SystemExit, match="there is no run 'other'"):
+        again.main([str(tmp_path / "kept"), "--run", "other"])
+    # A kept history with one weight less is found.
+    history = pd.read_parquet(tmp_path / "kept" / "history.parquet")
+    history["count"] -= 1
+    history.to_parquet(tmp_path / "kept" / "history.parquet")
+    with pytest.raises(SystemExit, match="other counts"):
+        again.main([str(tmp_path / "kept"), "--where", "seed == 0"])
