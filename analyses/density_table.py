@@ -18,9 +18,10 @@ import style
 from command import Command, parse
 from curves import compared, finals, shown
 from finding import Finding, mean_and_spread, table, verdict
+from matching import left_out, matched
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import RULES, VARIES, dense, fixed, grown, left_out, matched, upper
+from plans import RULES, VARIES, dense, fixed, grown, upper
 from present import present, stated
 from study import Study, gather
 

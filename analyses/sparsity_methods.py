@@ -33,9 +33,10 @@ from finding import (
     verdict,
 )
 from levels import keeps, pruning
+from matching import left_out, matched
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import VARIES, dense, fixed, grown, left_out, matched, pruned
+from plans import VARIES, dense, fixed, grown, pruned
 from present import percent, present, stated
 from study import Study, gather
 

@@ -24,6 +24,7 @@ METHODS = {
     "rigl": ("RigL", "#117733", "<"),
     "phew": ("PHEW (static)", "#B8860B", "v"),
     "erk": ("ERK (static)", "#56B4E9", ">"),
+    "erk-cost": ("ERK at PWMPR's cost (static)", "#56B4E9", "4"),
     "er": ("ER (static)", "#8C564B", "X"),
     "uniform": ("uniform (static)", "#7F7F7F", "*"),
     "dsr": ("DSR", "#882255", "h"),

@@ -109,16 +109,16 @@ def test_fixed_densities_are_trained_for_what_growth_takes(out: Path) -> None:
 
 
 def test_budgets_follow_the_recipe_and_not_numbers_typed_in() -> None:
-    plans, parse = script("plans"), script("command").parse
+    budgets, parse = script("budgets"), script("command").parse
     fashion = parse("x", "x", ["--recipe", "fashion-mnist-mlp"])
-    assert [plans.budget(fashion, d)["epochs"] for d in (0.01, 0.05, 0.2)] == [65, 100, 130]
+    assert [budgets.as_long(fashion, d)["epochs"] for d in (0.01, 0.05, 0.2)] == [65, 100, 130]
     slower = parse("x", "x", ["--recipe", "fashion-mnist-mlp", "--set", "growth_ratio=0.12"])
-    assert plans.budget(slower, 0.05) == {"epochs": 5 * 22 + 40}
+    assert budgets.as_long(slower, 0.05) == {"epochs": 5 * 22 + 40}
     counted = parse("x", "x", ["--recipe", "digits", "--set", "iterations=500"])
     # 3 epochs a rough training, 18 batches of 64 an epoch, 0.05 · 1.25^4 ≥ 0.1.
-    assert plans.budget(counted, 0.1) == {"iterations": 3 * (4 + 1) * 18 + 500}
+    assert budgets.as_long(counted, 0.1) == {"iterations": 3 * (4 + 1) * 18 + 500}
     with pytest.raises(SystemExit, match="--set rough_epochs=10"):
-        plans.budget(parse("x", "x", ["--set", "rough_epochs=early-stop"]), 0.2)
+        budgets.as_long(parse("x", "x", ["--set", "rough_epochs=early-stop"]), 0.2)
 
 
 def test_methods_have_the_accuracy_of_their_runs(out: Path, runs: Path) -> None:
@@ -316,3 +316,27 @@ def test_a_kept_run_trained_again_has_the_same_numbers(
     history.to_parquet(tmp_path / "kept" / "history.parquet")
     with pytest.raises(SystemExit, match="other counts"):
         again.main([str(tmp_path / "kept"), "--where", "seed == 0"])
+
+
+def test_a_training_as_dear_as_growth_takes_its_operations() -> None:
+    budgets, parse = script("budgets"), script("command").parse
+    fashion = parse("x", "x", ["--recipe", "fashion-mnist-mlp"])
+    for density, steps in ((0.01, 4), (0.05, 11), (0.2, 17)):
+        passed = [0.005 * 1.25**step for step in range(steps)] + [density]
+        dense_epochs = 5 * sum(passed) + 40 * density
+        assert budgets.as_dear(fashion, density) == {"epochs": round(dense_epochs / density)}
+
+
+def test_static_runs_beside_growth_at_its_cost_are_found_by_their_operations() -> None:
+    study = script("study").read(Path(ANALYSES).parent / "docs" / "data" / "fashion-mnist-mlp")
+    dear = script("matching").equally_dear(study).runs
+    flops = {
+        (row["density"], row["seed"]): row["cost"] * row["dense_flops"]
+        for _, row in study.runs.iterrows()
+        if row["method"] == "pwmpr" and row["growth_ratio"] == 0.25 and row["rough_epochs"] == 5
+    }
+    assert set(dear["method"]) == {"static"}
+    assert not dear.duplicated(["start", "density", "seed"]).any()
+    for _, row in dear.iterrows():
+        wanted = flops[row["density"], row["seed"]]
+        assert row["cost"] * row["dense_flops"] == pytest.approx(wanted, rel=0.021)
