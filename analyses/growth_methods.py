@@ -19,9 +19,9 @@ import pandas as pd
 import style
 from budgets import as_dear
 from command import Command, parse
-from curves import before_growth, compared, finals, in_all, shown, summary
+from curves import before_growth, compared, in_all, shown, summary
 from finding import Finding, as_good, difference, verdict
-from matching import equally_dear, left_out, matched
+from matching import left_out, long_and_dear
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from plans import RULES, VARIES, dense, fixed, grown
@@ -42,17 +42,9 @@ def main(argv: list[str] | None = None) -> Path:
     command = parse(NAME, __doc__, argv)
     study = gather(command, plan(command), VARIES)
     study = study.where(lambda runs: (runs["method"] != "static") | (runs["start"] == "erk"))
-    long, dear = matched(study), equally_dear(study)
-    study = study.where(lambda runs: runs.index.isin(long.runs.index.union(dear.runs.index)))
+    long, study, last = long_and_dear(study, ["erk"])
     rough = before_growth(long).assign(stage="before growth")
-    every = finals(study).assign(stage="after extensive training")
-    last = pd.concat(
-        [
-            every[every["run"].isin(long.runs.index)],
-            every[every["run"].isin(dear.runs.index)].assign(kind="erk-cost"),
-        ],
-        ignore_index=True,
-    )
+    last = last.assign(stage="after extensive training")
     frame = pd.concat([rough, last], ignore_index=True)
     return present(
         command,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
+from curves import finals
 from plans import RULES, VARIES, at_set_densities, kind
 from study import Study
 
 #: Part by which trainings may differ in length and count as equally long.
 LENGTHS_APART = 0.001
 #: Part by which trainings may differ in floating-point operations and count as equally dear.
-COSTS_APART = 0.02
+COSTS_APART = 0.05
 
 
 def matched(study: Study) -> Study:
@@ -31,8 +34,7 @@ def matched(study: Study) -> Study:
     as_long = steps.between(least * (1 - LENGTHS_APART), longest * (1 + LENGTHS_APART))
     alike = [density, kind(runs), runs["seed"], runs["growth_ratio"].map(repr)]
     most = steps.where(as_long).groupby(alike).transform("max")
-    varies = runs["method"].map(lambda method: "epochs" in VARIES.get(method, ()))
-    kept = ~varies | longest.isna() | (as_long & (steps == most))
+    kept = ~varies_in_length(runs) | longest.isna() | (as_long & (steps == most))
     if not kept.all():
         print(f"trained longer or shorter than growth, so not drawn: {(~kept).sum()} runs")
     return study.where(lambda table: kept)
@@ -47,9 +49,8 @@ def left_out(study: Study) -> str:
     density = runs["density"].astype(float)
     steps, _ = lengths(study)
     growing = runs["method"].isin(RULES)
-    varies = runs["method"].map(lambda method: "epochs" in VARIES.get(method, ()))
     longest = density.map(steps[growing].groupby(density[growing]).min())
-    short = varies & (steps < longest * (1 - LENGTHS_APART))
+    short = varies_in_length(runs) & (steps < longest * (1 - LENGTHS_APART))
     return ", its last rough training left out" if short.any() else ""
 
 
@@ -65,9 +66,9 @@ def lengths(study: Study) -> tuple[pd.Series, pd.Series]:
 
 
 def equally_dear(study: Study) -> Study:
-    """Return the static runs that take as many operations as growth to their density.
+    """Return the runs at a fixed density that take about as many operations as PWMPR's growth.
 
-    Of several of one seed, the one nearest to it.
+    Of several of one method and seed, the one nearest to it.
     """
     study = at_set_densities(study)
     runs = study.runs
@@ -75,7 +76,28 @@ def equally_dear(study: Study) -> Study:
     flops = (runs["cost"] * runs["dense_flops"]).astype(float)
     growing = runs["method"] == "pwmpr"
     apart = (flops / density.map(flops[growing].groupby(density[growing]).mean()) - 1).abs()
-    static = (runs["method"] == "static") & (apart < COSTS_APART)
+    dear = varies_in_length(runs) & (apart < COSTS_APART)
     alike = [density, kind(runs), runs["seed"]]
-    kept = static & (apart == apart.where(static).groupby(alike).transform("min"))
+    kept = dear & (apart == apart.where(dear).groupby(alike).transform("min"))
     return study.where(lambda table: kept)
+
+
+def long_and_dear(study: Study, dear: Collection[str]) -> tuple[Study, Study, pd.DataFrame]:
+    """Return the runs as long as growth, those and the ones as dear, and how the latter ended.
+
+    Runs as dear as growth, of the kinds in ``dear``, are called KIND-cost in the table, whose
+    columns are those of `curves.finals`. A run may be both.
+    """
+    long, cheap = matched(study), equally_dear(study)
+    cheap = cheap.where(lambda runs: kind(runs).isin(dear))
+    both = study.where(lambda runs: runs.index.isin(long.runs.index.union(cheap.runs.index)))
+    every = finals(both)
+    first = every[every["run"].isin(long.runs.index)]
+    second = every[every["run"].isin(cheap.runs.index)]
+    second = second.assign(kind=second["kind"] + "-cost")
+    return long, both, pd.concat([first, second], ignore_index=True)
+
+
+def varies_in_length(runs: pd.DataFrame) -> pd.Series:
+    """Return which runs are of methods whose length a figure chooses."""
+    return runs["method"].map(lambda method: "epochs" in VARIES.get(method, ()))

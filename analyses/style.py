@@ -22,6 +22,7 @@ METHODS = {
     "pwmp": ("PWMP (no randomness)", "#CC79A7", "D"),
     "imp-c": ("IMP-C", "#332288", "P"),
     "rigl": ("RigL", "#117733", "<"),
+    "rigl-cost": ("RigL at PWMPR's cost", "#117733", "3"),
     "phew": ("PHEW (static)", "#B8860B", "v"),
     "erk": ("ERK (static)", "#56B4E9", ">"),
     "erk-cost": ("ERK at PWMPR's cost (static)", "#56B4E9", "4"),
