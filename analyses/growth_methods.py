@@ -32,9 +32,7 @@ NAME = "growth_methods"
 CAPTION = (
     "Accuracy of four ways to grow, against density. (a) Validation accuracy after each rough "
     "training, just before growth. (b) Test accuracy after extensive training; points of one "
-    "density stand side by side. ERK is static and trained for as many epochs as growth takes to "
-    "its density{left_out}, or for as many operations; the dashed line is the dense network. All "
-    "rules have the same training."
+    "density stand side by side.{erk}{dense} All rules have the same training."
 )
 
 
@@ -50,11 +48,22 @@ def main(argv: list[str] | None = None) -> Path:
         command,
         frame,
         draw(rough, last, study),
-        caption=CAPTION.format(left_out=left_out(long)),
+        caption=caption(long, set(last["kind"])),
         study=study,
         findings=findings(rough, last),
         tables=[summary(last)],
     )
+
+
+def caption(study: Study, kinds: set[str]) -> str:
+    """Return what is drawn, of what there is."""
+    erk = dense = ""
+    if "erk" in kinds:
+        erk = f" ERK is static and trained for as many epochs as growth takes{left_out(study)}"
+        erk += ", or for as many operations as PWMPR." if "erk-cost" in kinds else "."
+    if "dense" in kinds:
+        dense = " The dashed line is the dense network."
+    return CAPTION.format(erk=erk, dense=dense)
 
 
 def plan(command: Command) -> list[dict[str, object]]:

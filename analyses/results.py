@@ -22,6 +22,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.colors
+import style
 from PIL import Image
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -94,11 +97,17 @@ def drawn(what: str, place: Path, check: bool) -> str:
 
 
 def smaller(picture: Path, to: Path) -> None:
-    """Write a picture as wide as a page shows it, in 256 colours."""
+    """Write a picture as wide as a page shows it, in 256 colours, the methods' own among them."""
     image = Image.open(picture).convert("RGB")
     if image.width > WIDTH:
         image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.LANCZOS)
-    image.quantize(256).save(to, optimize=True)
+    colours = {"#FFFFFF", *(colour for _, colour, _ in style.METHODS.values())}
+    own = sorted(map(mpl.colors.to_rgb, colours))
+    fixed = [round(part * 255) for colour in own for part in colour]
+    found = image.quantize(256 - len(own)).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(fixed + found[: 768 - len(fixed)])
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(to, optimize=True)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ METHODS = {
     "pwmp": ("PWMP (no randomness)", "#CC79A7", "D"),
     "imp-c": ("IMP-C", "#332288", "P"),
     "rigl": ("RigL", "#117733", "<"),
-    "rigl-cost": ("RigL at PWMPR's cost", "#117733", "3"),
+    "rigl-cost": ("RigL at PWMPR's cost", "#117733", "<"),
     "phew": ("PHEW (static)", "#B8860B", "v"),
     "erk": ("ERK (static)", "#56B4E9", ">"),
-    "erk-cost": ("ERK at PWMPR's cost (static)", "#56B4E9", "4"),
+    "erk-cost": ("ERK at PWMPR's cost", "#56B4E9", ">"),
     "er": ("ER (static)", "#8C564B", "X"),
     "uniform": ("uniform (static)", "#7F7F7F", "*"),
     "dsr": ("DSR", "#882255", "h"),
@@ -37,6 +37,9 @@ METHODS = {
     "regrow-gradient": ("gradient regrowth", "#009E73", "^"),
     "regrow-momentum": ("momentum regrowth", "#E69F00", "d"),
 }
+
+#: Ends the names of what is the same method with another budget, drawn in its colour and hollow.
+HOLLOW = "-cost"
 
 #: Presets of S's three ways to regrow.
 REGROW = {
@@ -144,6 +147,7 @@ def points(
         at, table["mean"], np.maximum(0, reach),
         color=colour, marker=own_marker if marker is None else marker, markersize=5.5,
         linestyle="none", elinewidth=1.4, label=label or name, zorder=3,
+        markerfacecolor="white" if method.endswith(HOLLOW) else colour,
     )  # fmt: skip
 
 
