@@ -92,7 +92,7 @@ def draw(every: pd.DataFrame, frame: pd.DataFrame, study: Study) -> Figure:
         axes.set_visible(len(part) > 0)
         shells(axes, part, int(every["shell"].max()))
         style.letter(axes, which, what)
-    tallest = max(axes.get_ylim()[1] for axes in panels[0, 1:])
+    tallest = 1.04 * max(axes.get_ylim()[1] for axes in panels[0, 1:])
     for axes in panels[0, 1:]:
         axes.set_ylim(0, tallest)
     panels[0, 0].set_ylabel("units")

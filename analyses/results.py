@@ -103,11 +103,20 @@ def smaller(picture: Path, to: Path) -> None:
         image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.LANCZOS)
     colours = {"#FFFFFF", *(colour for _, colour, _ in style.METHODS.values())}
     own = sorted(map(mpl.colors.to_rgb, colours))
-    fixed = [round(part * 255) for colour in own for part in colour]
-    found = image.quantize(256 - len(own)).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette(fixed + found[: 768 - len(fixed)])
+    # Of the others, those of which there is most, and as many that cover the rest.
+    most = (256 - len(own)) // 2
+    palette.putpalette(
+        [round(part * 255) for colour in own for part in colour]
+        + found(image, most, Image.Quantize.MEDIANCUT)
+        + found(image, most, Image.Quantize.MAXCOVERAGE)
+    )
     image.quantize(palette=palette, dither=Image.Dither.NONE).save(to, optimize=True)
+
+
+def found(image: Image.Image, count: int, method: Image.Quantize) -> list[int]:
+    """Return the reds, greens and blues of so many colours for a picture."""
+    return (image.quantize(count, method=method).getpalette() or [])[: 3 * count]
 
 
 if __name__ == "__main__":
