@@ -41,9 +41,11 @@ LAYERS = {"hidden": "hidden units: in + out", "input": "inputs: out"}
 CAPTION = (
     "Degree distributions while networks are rewired. Lines: part of the units that have at least "
     "k connections, mean over the runs; what is missing to 1 at the left are units without "
-    "any. Dashed: where a rule's distribution ends (largest degree, mean over the runs). Top: "
-    "hidden units; bottom: inputs. All rules start from the same distribution."
+    "any. Dashed: where a rule's distribution ends (largest degree, mean over the runs).{rows} All "
+    "rules start from the same distribution."
 )
+#: Of fewer units than this there is no distribution to draw, such as of a picture's one channel.
+LEAST_UNITS = 10
 
 
 def main(argv: list[str] | None = None) -> Path:
@@ -56,7 +58,9 @@ def main(argv: list[str] | None = None) -> Path:
         command,
         distributions(drawn),
         draw(drawn, study),
-        caption=CAPTION,
+        caption=CAPTION.format(
+            rows=" Top: hidden units; bottom: inputs." if every["layer"].nunique() > 1 else ""
+        ),
         study=study,
         findings=findings(spread),
         tables=[table_of(spread, moments(every))],
@@ -64,10 +68,12 @@ def main(argv: list[str] | None = None) -> Path:
 
 
 def layers(every: pd.DataFrame) -> pd.DataFrame:
-    """Return the hidden units and the inputs, told apart by ``layer``."""
+    """Return the hidden units and, if there are enough, the inputs, told apart by ``layer``."""
     layer = np.where(every["hidden"], "hidden", np.where(every["group"] == 0, "input", "output"))
     told = every.assign(layer=layer)
-    return told[told["layer"] != "output"]
+    inputs = told.loc[told["layer"] == "input", "node"].nunique()
+    shown = ["hidden", "input"] if inputs >= LEAST_UNITS else ["hidden"]
+    return told[told["layer"].isin(shown)]
 
 
 def distributions(drawn: pd.DataFrame) -> pd.DataFrame:
@@ -96,11 +102,12 @@ def draw(drawn: pd.DataFrame, study: Study) -> Figure:
     """Draw a row of panels for the hidden units and one for the inputs, a column a moment."""
     style.use_style()
     told = moments(drawn)
+    rows = {layer: what for layer, what in LAYERS.items() if (drawn["layer"] == layer).any()}
     figure, panels = plt.subplots(
-        len(LAYERS), len(told), figsize=(2 * len(told), 5.2), sharex="row", sharey="row",
-        layout="constrained", squeeze=False,
+        len(rows), len(told), figsize=(2 * len(told), 0.6 + 2.3 * len(rows)), sharex="row",
+        sharey="row", layout="constrained", squeeze=False,
     )  # fmt: skip
-    for row, (layer, what) in zip(panels, LAYERS.items(), strict=True):
+    for row, (layer, what) in zip(panels, rows.items(), strict=True):
         part = drawn[drawn["layer"] == layer]
         for axes, (at, when) in zip(row, told.items(), strict=True):
             panel(axes, part[part["snapshot"] == at])
@@ -137,7 +144,7 @@ def by_method(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def table_of(spread: pd.DataFrame, told: dict[int, str]) -> str:
     """Return variance and largest degree at every moment drawn, as Markdown."""
     rows = []
-    for layer in LAYERS:
+    for layer in [layer for layer in LAYERS if (spread["layer"] == layer).any()]:
         for at, when in told.items():
             part = spread[(spread["layer"] == layer) & (spread["snapshot"] == at)]
             row: dict[str, object] = {"layer": layer, "when": when}

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.colors
+import numpy as np
 import style
 from PIL import Image
 
@@ -32,6 +33,8 @@ PAGE = DOCS / "results.md"
 IMAGES = Path("images") / "results"
 #: Pixels.
 WIDTH = 1600
+#: Of 255: how near a colour must be to one of the methods' own to be drawn as it.
+NEAR = 8
 BLOCK = re.compile(r"(<!-- draw (?P<what>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -102,21 +105,28 @@ def smaller(picture: Path, to: Path) -> None:
     if image.width > WIDTH:
         image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.LANCZOS)
     colours = {"#FFFFFF", *(colour for _, colour, _ in style.METHODS.values())}
-    own = sorted(map(mpl.colors.to_rgb, colours))
-    palette = Image.new("P", (1, 1))
+    own = np.array(sorted(mpl.colors.to_rgb(colour) for colour in colours)) * 255
     # Of the others, those of which there is most, and as many that cover the rest.
     most = (256 - len(own)) // 2
+    others = np.concatenate(
+        [
+            found(image, most, Image.Quantize.MEDIANCUT),
+            found(image, most, Image.Quantize.MAXCOVERAGE),
+        ]
+    )
+    # Pillow maps to colours that are near by; nearer than this it may take the wrong one.
+    apart = np.abs(others[:, None] - own).max(axis=-1).min(axis=-1)
+    palette = Image.new("P", (1, 1))
     palette.putpalette(
-        [round(part * 255) for colour in own for part in colour]
-        + found(image, most, Image.Quantize.MEDIANCUT)
-        + found(image, most, Image.Quantize.MAXCOVERAGE)
+        np.concatenate([own.round(), others[apart > NEAR]]).ravel().astype(int).tolist()
     )
     image.quantize(palette=palette, dither=Image.Dither.NONE).save(to, optimize=True)
 
 
-def found(image: Image.Image, count: int, method: Image.Quantize) -> list[int]:
-    """Return the reds, greens and blues of so many colours for a picture."""
-    return (image.quantize(count, method=method).getpalette() or [])[: 3 * count]
+def found(image: Image.Image, count: int, method: Image.Quantize) -> np.ndarray:
+    """Return so many colours for a picture: rows of red, green and blue, 0 to 255."""
+    told = (image.quantize(count, method=method).getpalette() or [])[: 3 * count]
+    return np.array(told, float).reshape(-1, 3)
 
 
 if __name__ == "__main__":
