@@ -335,7 +335,7 @@ def test_static_runs_beside_growth_at_its_cost_are_found_by_their_operations() -
         for _, row in study.runs.iterrows()
         if row["method"] == "pwmpr" and row["growth_ratio"] == 0.25 and row["rough_epochs"] == 5
     }
-    assert not dear.duplicated(["start", "density", "seed"]).any()
+    assert not dear.duplicated(["method", "start", "density", "seed"]).any()
     for _, row in dear.iterrows():
         wanted = flops[row["density"], row["seed"]]
         assert row["cost"] * row["dense_flops"] == pytest.approx(wanted, rel=0.051)
