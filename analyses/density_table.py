@@ -18,7 +18,7 @@ import style
 from command import Command, parse
 from curves import compared, finals, shown
 from finding import Finding, mean_and_spread, table, verdict
-from matching import left_out, matched
+from matching import left_out, matched, say_not_drawn
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from plans import RULES, VARIES, dense, fixed, grown, upper
@@ -39,7 +39,9 @@ CAPTION = (
 
 def main(argv: list[str] | None = None) -> Path:
     command = parse(NAME, __doc__, argv)
-    study = matched(gather(command, plan(command), VARIES))
+    every = gather(command, plan(command), VARIES)
+    study = matched(every)
+    say_not_drawn(every, study)
     frame = finals(study)
     return present(
         command,

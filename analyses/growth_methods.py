@@ -24,7 +24,7 @@ from finding import Finding, as_good, difference, verdict
 from matching import left_out, long_and_dear
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import RULES, VARIES, dense, fixed, grown
+from plans import RULES, VARIES, dense, fixed, grown, once
 from present import present
 from study import Study, gather
 
@@ -68,8 +68,7 @@ def caption(study: Study, kinds: set[str]) -> str:
 
 def plan(command: Command) -> list[dict[str, object]]:
     """Return runs of the four rules, of static ERK, and of the dense network."""
-    static = fixed(command, ["erk"])
-    static += [run for run in fixed(command, ["erk"], budget=as_dear) if run not in static]
+    static = once(fixed(command, ["erk"]) + fixed(command, ["erk"], budget=as_dear))
     return grown(command) + static + dense(command)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 from kept import Joined, Kept, is_kept, keep
 from measured import Measured, finished
+from study import having
 
 
 def main(argv: list[str] | None = None) -> Path:
@@ -65,22 +66,10 @@ def opened(path: Path) -> Kept | Measured:
 
 
 def chosen(runs: pd.DataFrame, query: str) -> pd.DataFrame:
-    """Return the runs that a query names: none for "False", all for an empty one.
-
-    Raises
-    ------
-    SystemExit
-        If it names none where some were asked for.
-    """
+    """Return the runs that a query names: none for "False", all for an empty one."""
     if query == "False":
         return runs.iloc[:0]
-    found = runs.query(query) if query else runs
-    if found.empty:
-        raise SystemExit(
-            f"no run has {query!r}. Remedy: look at the settings, e.g. the columns "
-            f"{', '.join(list(runs)[:4])}, or pass 'False' for none."
-        )
-    return found
+    return having(runs, query) if query else runs
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ A kept study is a folder with ``runs.parquet`` (a row a run; settings as JSON), 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +65,8 @@ class Kept:
 
     def _part(self, table: str, names: Iterable[str]) -> pd.DataFrame:
         wanted = list(names)
+        if not wanted:
+            return pd.DataFrame()
         file = self.path / f"{table}.parquet"
         if not file.is_file():
             raise SystemExit(
@@ -158,14 +161,20 @@ def keep(
     }
     rows = [_told(source.described[name]) for name in names]
     path.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows, index=pd.Index(names, name="run")).to_parquet(
-        path / "runs.parquet", compression="zstd"
-    )
-    for name, table in tables.items():
-        if table.empty:
-            (path / f"{name}.parquet").unlink(missing_ok=True)
-            continue
-        _small(table).to_parquet(path / f"{name}.parquet", compression="zstd", index=False)
+    with tempfile.TemporaryDirectory(dir=path.parent) as place:
+        new = Path(place)
+        pd.DataFrame(rows, index=pd.Index(names, name="run")).to_parquet(
+            new / "runs.parquet", compression="zstd"
+        )
+        for name, table in tables.items():
+            if not table.empty:
+                _small(table).to_parquet(new / f"{name}.parquet", compression="zstd", index=False)
+        for name in ("runs", *TABLES):
+            file = f"{name}.parquet"
+            if (new / file).exists():
+                (new / file).replace(path / file)
+            else:
+                (path / file).unlink(missing_ok=True)
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

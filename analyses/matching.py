@@ -8,6 +8,7 @@ import pandas as pd
 from curves import finals
 from plans import RULES, VARIES, at_set_densities, kind
 from study import Study
+from style import HOLLOW
 
 #: Part by which trainings may differ in length and count as equally long.
 LENGTHS_APART = 0.001
@@ -35,9 +36,14 @@ def matched(study: Study) -> Study:
     alike = [density, kind(runs), runs["seed"], runs["growth_ratio"].map(repr)]
     most = steps.where(as_long).groupby(alike).transform("max")
     kept = ~varies_in_length(runs) | longest.isna() | (as_long & (steps == most))
-    if not kept.all():
-        print(f"trained longer or shorter than growth, so not drawn: {(~kept).sum()} runs")
     return study.where(lambda table: kept)
+
+
+def say_not_drawn(study: Study, drawn: Study) -> None:
+    """Print how many of a study's runs at set densities have no match in what is drawn."""
+    missing = len(at_set_densities(study).runs.index.difference(drawn.runs.index))
+    if missing:
+        print(f"trained longer or shorter than growth, so not drawn: {missing} runs")
 
 
 def left_out(study: Study) -> str:
@@ -91,10 +97,11 @@ def long_and_dear(study: Study, dear: Collection[str]) -> tuple[Study, Study, pd
     long, cheap = matched(study), equally_dear(study)
     cheap = cheap.where(lambda runs: kind(runs).isin(dear))
     both = study.where(lambda runs: runs.index.isin(long.runs.index.union(cheap.runs.index)))
+    say_not_drawn(study, both)
     every = finals(both)
     first = every[every["run"].isin(long.runs.index)]
     second = every[every["run"].isin(cheap.runs.index)]
-    second = second.assign(kind=second["kind"] + "-cost")
+    second = second.assign(kind=second["kind"] + HOLLOW)
     return long, both, pd.concat([first, second], ignore_index=True)
 
 

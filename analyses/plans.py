@@ -94,6 +94,15 @@ def fixed(
     ]  # fmt: skip
 
 
+def once(runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the runs without those that are there already: equal budgets may be one run."""
+    told: list[dict[str, Any]] = []
+    for run in runs:
+        if run not in told:
+            told.append(run)
+    return told
+
+
 def upper(command: Command) -> tuple[float, ...]:
     """Return the densities without the least, for what is compared at few densities."""
     return command.densities[1:] or command.densities

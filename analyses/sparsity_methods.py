@@ -38,7 +38,7 @@ from levels import keeps, pruning
 from matching import left_out, long_and_dear
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from plans import VARIES, dense, fixed, grown, pruned, upper
+from plans import VARIES, dense, fixed, grown, once, pruned, upper
 from present import percent, present, stated
 from study import Study, gather
 
@@ -73,9 +73,8 @@ def main(argv: list[str] | None = None) -> Path:
 
 def plan(command: Command) -> list[dict[str, object]]:
     """Return runs of PWMPR, IMP-C, the methods at fixed densities, and the dense network."""
-    others = fixed(command, ["rigl", "phew", "erk"])
     cheap = fixed(command, ["rigl"], upper(command), as_dear)
-    others += [run for run in cheap if run not in others]
+    others = once(fixed(command, ["rigl", "phew", "erk"]) + cheap)
     return grown(command, ["pwmpr"]) + pruned(command) + others + dense(command)
 
 

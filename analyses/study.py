@@ -213,6 +213,24 @@ def _alike(
     return runs
 
 
+def having(runs: pd.DataFrame, query: str) -> pd.DataFrame:
+    """Return the rows of a table of runs that a query names, e.g. "seed == 0".
+
+    Raises
+    ------
+    SystemExit
+        If it is no query, or names none.
+    """
+    hint = "expected one on their columns, e.g. \"method == 'rigl' and density == 0.05\""
+    try:
+        found = runs.query(query)
+    except Exception as error:  # pandas and Python raise many kinds
+        raise SystemExit(f"the query {query!r} cannot be read ({error}); {hint}") from None
+    if found.empty:
+        raise SystemExit(f"no run has {query!r}; {hint}")
+    return found
+
+
 def settings_of(runs: pd.DataFrame) -> list[str]:
     """Return the columns of a table of runs that are settings."""
     from pwmpr.settings import NAMES

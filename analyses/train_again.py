@@ -19,7 +19,9 @@ from pathlib import Path
 
 import pandas as pd
 from finding import table
-from study import Study, read, settings_of
+from study import Study, having, read, settings_of
+
+import topograph as tg
 
 #: Columns of a history that follow from the settings, and those that training has measured.
 COUNTED = ["phase", "cycle", "epoch", "step", "count", "lr", "flops"]
@@ -52,11 +54,12 @@ def chosen(runs: pd.DataFrame, name: str | None, query: str | None) -> str:
     """Return the name of the run that is meant: of several, the one that took least time."""
     if name is not None:
         if name not in runs.index:
-            raise SystemExit(f"there is no run {name!r}; expected one of {', '.join(runs.index)}")
+            raise SystemExit(
+                f"there is no run {name!r} among {len(runs)}; expected e.g. {runs.index[0]}. "
+                "Remedy: choose by --where."
+            )
         return name
-    found = runs.query(query) if query else runs
-    if found.empty:
-        raise SystemExit(f"no run has {query!r}; expected a query on settings, e.g. seed == 0")
+    found = having(runs, query) if query else runs
     return str(found["seconds"].astype(float).idxmin())
 
 
@@ -66,13 +69,16 @@ def trained(one: Study, data_dir: Path | None, out: Path) -> Path:
     Raises
     ------
     SystemExit
-        With status 1 where what follows from the settings differs.
+        If it cannot be trained, and with status 1 where what follows from the settings differs.
     """
     import pwmpr
 
     held = {name: one.runs[name].iloc[0] for name in settings_of(one.runs)}
     held["data_dir"] = None if data_dir is None else str(data_dir)
-    result = pwmpr.run(held.pop("recipe"), out=out, **held)
+    try:
+        result = pwmpr.run(held.pop("recipe"), out=out, **held)
+    except tg.TopographError as error:
+        raise SystemExit(str(error)) from None
     row, again = one.runs.iloc[0], result.history
     before = one.source.history([str(row.name)])
     told = {

@@ -279,3 +279,12 @@ def test_channels_are_no_pixels() -> None:
     heatmap = importlib.import_module("input_heatmap")
     with pytest.raises(SystemExit, match="have 3 inputs, which are no pixels"):
         heatmap.on_pixels(pd.DataFrame({"node": [0, 1, 2]}))
+
+
+def test_a_single_input_channel_has_no_distribution() -> None:
+    rewiring, study = importlib.import_module("rewiring"), importlib.import_module("study")
+    degrees = importlib.import_module("degree_evolution")
+    data = Path(__file__).resolve().parents[2] / "docs" / "data"
+    for name, shown in (("convnet-survival", {"hidden"}), ("rbm", {"hidden", "input"})):
+        every = degrees.layers(rewiring.nodes(study.read(data / f"fashion-mnist-{name}")))
+        assert set(every["layer"]) == shown
